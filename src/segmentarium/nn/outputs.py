@@ -1,0 +1,19 @@
+"""The waist: what networks return. Logits, never probabilities, at whatever size the network makes them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Semantic(NamedTuple):
+    """One score a class and pixel.
+
+    ``logits`` may be smaller than the image (a stride, or a border lost to valid convolutions); finishers resize
+    them, networks do not. ``aux`` holds further maps to train on, in the order the network names.
+    """
+
+    logits: Float[Tensor, "b k *s"]
+    aux: tuple[Float[Tensor, "b k ..."], ...] = ()
