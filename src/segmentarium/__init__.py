@@ -10,7 +10,7 @@ Names are handed on lazily, so ``import segmentarium`` loads neither torch nor a
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -23,11 +23,11 @@ _HOMES = {
     "Panoptic": "values",
     "Recipe": "engine.recipe",
     "SegError": "errors",
+    "catalogue": "engine.catalogue",
     "check": "engine.check",
     "create": "models",
     "evaluate": "engine.evaluate",
     "load": "engine.load",
-    "models": "engine.catalogue",
     "open_data": "data",
     "plan": "engine.plan",
     "predict": "engine.predict",
@@ -36,18 +36,17 @@ _HOMES = {
     "train": "engine.train",
 }
 
+_CALLED = {"catalogue": "models"}
+"""Names that differ from those at home: ``models`` is a room here, so its list is called ``catalogue``."""
+
 __all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'segmentarium' has no attribute {name!r}")
-    return getattr(import_module(f"segmentarium.{_HOMES[name]}"), name)
+    return getattr(import_module(f"segmentarium.{_HOMES[name]}"), _CALLED.get(name, name))
 
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
-
-
-if TYPE_CHECKING:
-    pass

@@ -1,1 +1,7 @@
-"""."""
+"""Encoders: an image in, a list of maps out, each with its channels and stride."""
+
+from __future__ import annotations
+
+from segmentarium.backbones.encoder import Encoder, encoder_names
+
+__all__ = ["Encoder", "encoder_names"]

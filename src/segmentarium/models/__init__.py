@@ -1,1 +1,161 @@
-"""."""
+"""The registry is this folder: one file a paper, its name is the architecture's name.
+
+Listing imports nothing, and nothing outside the folder can be named, so neither a recipe nor a web request
+can import code. A name is ``architecture[-variant][@weights]``, as in ``unet-resnet34@camvid``; without a
+variant it means the paper's own network, the first of the file's ``VARIANTS``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from difflib import get_close_matches
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from segmentarium.errors import UnknownName
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["ModelName", "architectures", "build", "config_of", "count_parameters", "create", "variants"]
+
+_GRAMMAR = re.compile(r"(?P<architecture>[a-z]\w*)(-(?P<variant>[\w.]+))?(@(?P<weights>[\w.-]+))?", re.ASCII)
+
+
+class ModelName(NamedTuple):
+    """The three parts of a model's name; absent parts are empty.
+
+    >>> ModelName.parse("unet-resnet34@camvid")
+    ModelName(architecture='unet', variant='resnet34', weights='camvid')
+    >>> str(ModelName("unet", "tiny"))
+    'unet-tiny'
+    """
+
+    architecture: str
+    variant: str = ""
+    weights: str = ""
+
+    @classmethod
+    def parse(cls, name: str) -> ModelName:
+        """Take ``name`` apart.
+
+        Raises:
+            UnknownName: it does not follow the grammar, or there is no such architecture.
+        """
+        match = _GRAMMAR.fullmatch(name)
+        if match is None:
+            raise UnknownName(
+                f"{name!r} is no model name",
+                allowed="architecture[-variant][@weights], as in unet-resnet34@camvid",
+                cure="`seg models` lists what there is",
+            )
+        parts = cls(**{part: text or "" for part, text in match.groupdict().items()})
+        if parts.architecture not in architectures():
+            raise UnknownName.among(
+                "architecture", parts.architecture, architectures(), cure="see `seg models`"
+            )
+        return parts
+
+    def __str__(self) -> str:
+        variant = f"-{self.variant}" if self.variant else ""
+        return self.architecture + variant + (f"@{self.weights}" if self.weights else "")
+
+
+@cache
+def architectures() -> tuple[str, ...]:
+    """The architectures there are, by listing the folder."""
+    files = Path(__file__).parent.glob("[a-z]*.py")
+    return tuple(sorted(file.stem for file in files))
+
+
+def variants(architecture: str) -> tuple[str, ...]:
+    """The named variants of ``architecture``, the paper's own first."""
+    return tuple(_paper(architecture).VARIANTS)
+
+
+def config_of(name: str) -> Any:
+    """The frozen ``Config`` that ``name`` stands for.
+
+    Raises:
+        UnknownName: no such architecture, variant or encoder; the nearest is offered.
+    """
+    parts = ModelName.parse(name)
+    paper = _paper(parts.architecture)
+    known: dict[str, Any] = paper.VARIANTS
+    if not parts.variant:
+        return next(iter(known.values()))
+    if parts.variant in known:
+        return known[parts.variant]
+    if not hasattr(paper, "from_encoder"):
+        raise UnknownName.among(f"variant of {parts.architecture}", parts.variant, known)
+    return _from_encoder(paper, parts)
+
+
+def build(name: str, *, classes: int, in_channels: int = 3) -> nn.Module:
+    """Make the network called ``name``, untrained.
+
+    Args:
+        name: ``architecture[-variant]``; for published weights call ``segmentarium.load`` instead.
+        classes: real classes; void is not counted.
+        in_channels: channels of the images.
+
+    Raises:
+        UnknownName: no such network, or the name asks for weights.
+    """
+    parts = ModelName.parse(name)
+    if parts.weights:
+        raise UnknownName(
+            f"{name!r} asks for weights, and a network is built without",
+            allowed=str(parts._replace(weights="")),
+            cure=f"segmentarium.load({name!r}) gives the trained model",
+        )
+    config = replace(config_of(name), classes=classes, in_channels=in_channels)
+    network: nn.Module = _network(_paper(parts.architecture), parts.architecture)(config)
+    return network
+
+
+create = build
+
+
+def count_parameters(name: str, *, classes: int | None = None, in_channels: int | None = None) -> int:
+    """Trainable parameters of ``name``, counted without allocating any; untold numbers are its variant's."""
+    import torch
+
+    config = config_of(name)
+    with torch.device("meta"):
+        network = build(
+            str(ModelName.parse(name)._replace(weights="")),
+            classes=classes or config.classes,
+            in_channels=in_channels or config.in_channels,
+        )
+    return sum(p.numel() for p in network.parameters())
+
+
+def _paper(architecture: str) -> ModuleType:
+    if architecture not in architectures():
+        raise UnknownName.among("architecture", architecture, architectures(), cure="see `seg models`")
+    return import_module(f"{__name__}.{architecture}")
+
+
+def _network(paper: ModuleType, architecture: str) -> Any:
+    """The paper's network: the one class spelt like the file, ``UNetPlusPlus`` in ``unet_plus_plus.py``."""
+    spelt = architecture.replace("_", "")
+    return next(thing for name, thing in vars(paper).items() if name.lower() == spelt)
+
+
+def _from_encoder(paper: ModuleType, parts: ModelName) -> Any:
+    from segmentarium.backbones import encoder_names
+
+    if parts.variant.split(".")[0] in encoder_names():
+        return paper.from_encoder(parts.variant)
+    known = [*paper.VARIANTS, *sorted(encoder_names())]
+    near = get_close_matches(parts.variant, known, n=1, cutoff=0.5)
+    raise UnknownName(
+        f"unknown variant {parts.variant!r} of {parts.architecture}",
+        allowed=f"{', '.join(paper.VARIANTS)}, or any encoder of timm",
+        cure=f"did you mean {near[0]!r}?" if near else "`seg models` lists what there is",
+    )

@@ -11,8 +11,8 @@ from torch import Tensor
 class Semantic(NamedTuple):
     """One score a class and pixel.
 
-    ``logits`` may be smaller than the image (a stride, or a border lost to valid convolutions); finishers resize
-    them, networks do not. ``aux`` holds further maps to train on, in the order the network names.
+    ``logits`` may be smaller than the image (a stride, or a border lost to valid convolutions); finishers
+    resize them, networks do not. ``aux`` holds further maps to train on, in the order the network names.
     """
 
     logits: Float[Tensor, "b k *s"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,8 +22,8 @@ Color = tuple[int, int, int]
 class Class:
     """One class.
 
-    ``id`` is the number that stands in mask files; the *index* used by networks and results is the position in
-    ``Classes``. ``thing`` is true for countable objects, false for stuff.
+    ``id`` is the number that stands in mask files; the *index* used by networks and results is the position
+    in ``Classes``. ``thing`` is true for countable objects, false for stuff.
     """
 
     id: int
@@ -41,11 +42,10 @@ class Classes(Sequence[Class]):
 
     def __init__(self, classes: Iterable[Class]) -> None:
         self._classes = tuple(classes)
-        ids, names = [c.id for c in self], [c.name for c in self]
-        for what, values in (("id", ids), ("name", names)):
-            twice = {v for v in values if values.count(v) > 1}
+        for what, values in (("id", self.ids), ("name", self.names)):
+            twice = [value for value, count in Counter[int | str](values).items() if count > 1]
             if twice:
-                raise BadData(f"class {what} {sorted(twice, key=str)[0]!r} stands twice", cure="give each class its own")
+                raise BadData(f"class {what} {twice[0]!r} stands twice", cure="give each class its own")
 
     @classmethod
     def named(cls, *names: str) -> Classes:
@@ -94,7 +94,7 @@ class Classes(Sequence[Class]):
 
     @classmethod
     def from_json(cls, rows: Iterable[dict[str, object]]) -> Classes:
-        """Read what :meth:`to_json` wrote; ``color`` and ``thing`` may be missing, ``isthing`` is understood."""
+        """Read what :meth:`to_json` wrote; ``color`` and ``thing`` may miss, ``isthing`` is understood."""
         return cls(_class_from(row, index) for index, row in enumerate(rows))
 
 
@@ -102,14 +102,21 @@ def _class_from(row: dict[str, object], index: int) -> Class:
     try:
         identity, name = int(row["id"]), str(row["name"])  # type: ignore[call-overload]
     except (KeyError, TypeError, ValueError) as error:
-        raise BadData(f"class {index} is described as {row!r}", allowed="an object with 'id' and 'name'") from error
+        raise BadData(
+            f"class {index} is described as {row!r}", allowed="an object with 'id' and 'name'"
+        ) from error
     color = row.get("color") or distinct_color(index)
     red, green, blue = (int(v) for v in color)  # type: ignore[attr-defined]
-    return Class(id=identity, name=name, color=(red, green, blue), thing=bool(row.get("thing", row.get("isthing", False))))
+    return Class(
+        id=identity,
+        name=name,
+        color=(red, green, blue),
+        thing=bool(row.get("thing", row.get("isthing", False))),
+    )
 
 
 def distinct_color(index: int) -> Color:
-    """A colour for class ``index``: black first (background), then hues a golden angle apart, three brightnesses."""
+    """A colour for class ``index``: black first, then hues a golden angle apart in three brightnesses."""
     if index == 0:
         return (0, 0, 0)
     hue = (0.08 + index * 0.61803398875) % 1.0

@@ -1,0 +1,5 @@
+"""``python -m segmentarium`` is ``seg``."""
+
+from segmentarium.cli import main
+
+main()

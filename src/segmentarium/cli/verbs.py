@@ -1,0 +1,301 @@
+"""The verbs, one small function each: read the words, call the engine function of the same name, speak."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from segmentarium.cli.app import app
+from segmentarium.cli.console import Voice
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Out = Annotated[Path | None, typer.Option("--output", "-o", help="Where to write.")]
+Device = Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:1 or mps.")]
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="A name (seg models), a run folder or a .safetensors file.")
+]
+Data = Annotated[
+    Path, typer.Argument(help="A folder of images and masks; see 'seg check'.", show_default=False)
+]
+
+
+@app.command()
+def demo(
+    output: Out = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train on bundled nuclei, predict unseen ones, score and report, in about a minute and offline."""
+    from segmentarium.cli.watching import watch
+    from segmentarium.engine.demo import demo as run
+
+    voice = Voice(as_json=as_json, quiet=quiet)
+    out = output or Path("runs/demo")
+    done = watch(run(out, seed=seed, device=device), voice)
+    voice.result(done.as_dict())
+    for line in done.lines():
+        voice.say(line)
+
+
+@app.command()
+def models(
+    task: Annotated[str | None, typer.Option(help="Only networks for this task, such as semantic.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """List every network and every weight that can be named."""
+    from segmentarium.engine.catalogue import models as run
+
+    voice = Voice(as_json=as_json, quiet=quiet)
+    rows = [row.as_dict() for row in run(task=task)]
+    voice.result(rows)
+    heads = ("name", "task", "paper", ">M parameters", "weights", "licence")
+    cells = [_model_cells(row) for row in rows]
+    voice.table("Models", heads, cells)
+    voice.say("\nNext: [bold]seg show unet[/bold], or [bold]seg train DATA --model unet-small[/bold]")
+
+
+def _model_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    count = row["parameters"]
+    millions = f"{count / 1e6:.2f}" if count else "-"
+    weights = (
+        ", ".join(row["weights"]) if isinstance(row["weights"], list | tuple) else str(row["weights"] or "")
+    )
+    return (row["name"], row["task"], row["paper"], millions, weights or "-", row["licence"] or "-")
+
+
+@app.command()
+def show(
+    model: Annotated[str, typer.Argument(help="A name from 'seg models'.", show_default=False)],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show one network: paper, variants, weights, scores, licence."""
+    from segmentarium.engine.catalogue import show as run
+
+    voice = Voice(as_json=as_json, quiet=quiet)
+    facts = run(model).as_dict()
+    voice.result(facts)
+    voice.table(model, ("what", "value"), [(key, _in_words(value)) for key, value in facts.items()])
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{key}: {_in_words(inner)}" for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_in_words, value))
+    return "-" if value is None else str(value)
+
+
+@app.command()
+def check(
+    data: Data,
+    fix: Annotated[
+        Path | None, typer.Option(help="Write a corrected copy of the data set to this folder.")
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Write a small picture of each finding to this folder.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Look for faults that would make training silently wrong. Exit code: 0 clean, 1 warnings, 2 errors."""
+    from segmentarium.cli.watching import tell_findings
+    from segmentarium.engine.check import check as run
+
+    voice = Voice(as_json=as_json, quiet=quiet)
+    with voice.progress() as bar:
+        task = bar.add_task("checking", total=None, note="")
+        report = run(
+            data,
+            fix=fix,
+            pictures=pictures,
+            progress=lambda done, all_: bar.update(task, completed=done, total=all_),
+        )
+    voice.result(report.as_dict())
+    tell_findings(report, voice)
+    sys.exit(report.exit_code)
+
+
+@app.command()
+def plan(
+    data: Data,
+    output: Out = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Plan for this network.")] = None,
+    time: Annotated[str | None, typer.Option(help="How long training may take: 90s, 30m, 2h.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    imgsz: Annotated[int | None, typer.Option(help="Side of the training crop, in pixels.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images a step.")] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure a data set and this machine, and write a recipe with a reason for each choice."""
+    from segmentarium.cli.watching import tell_plan
+    from segmentarium.engine.plan import plan as run
+
+    voice = Voice(as_json=as_json, quiet=quiet)
+    made = run(data, model=model, time=time, epochs=epochs, crop=imgsz, batch=batch, seed=seed, device=device)
+    voice.result(made.as_dict())
+    tell_plan(made, voice)
+    if output:
+        made.write(output)
+        voice.say(f"\nNext: [bold]seg train {output}[/bold]")
+
+
+@app.command()
+def train(
+    data: Annotated[
+        Path | None, typer.Argument(help="A data set, or a recipe (.toml).", show_default=False)
+    ] = None,
+    data_option: Annotated[Path | None, typer.Option("--data", help="The same, for habit's sake.")] = None,
+    output: Out = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="unet, unet-small, unet-resnet34, ...")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint of the run.")
+    ] = False,
+    exist_ok: Annotated[
+        bool, typer.Option("--exist-ok", help="Start anew in a folder that holds a run.")
+    ] = False,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key.key=value of the recipe.")] = None,
+    time: Annotated[str | None, typer.Option(help="How long training may take: 90s, 30m, 2h.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    imgsz: Annotated[int | None, typer.Option(help="Side of the training crop, in pixels.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images a step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that prepare batches.")] = None,
+    amp: Annotated[bool | None, typer.Option("--amp/--no-amp", help="Mixed precision.")] = None,
+    device: Device = "auto",
+    project: Annotated[Path, typer.Option(help="Folder of runs, when no --output is given.")] = Path(
+        "runs/segment"
+    ),
+    name: Annotated[str, typer.Option(help="Name of the run in it.")] = "train",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train on a data set (planned first) or by a recipe; predict, score and report at the end."""
+    from segmentarium.cli.training import run_folder
+    from segmentarium.cli.training import train as run
+    from segmentarium.engine.fit import Wishes
+
+    wishes = Wishes(
+        source=data or data_option,
+        out=run_folder(output, project, name, resume=resume, exist_ok=exist_ok),
+        model=model, seed=seed, resume=resume, exist_ok=exist_ok, settings=tuple(settings or ()), time=time,
+        epochs=epochs, crop=imgsz, batch=batch, lr=lr, workers=workers, amp=amp, device=device,
+    )  # fmt: skip
+    run(wishes, Voice(as_json=as_json, quiet=quiet), dry_run=dry_run)
+
+
+@app.command()
+def predict(
+    sources: Annotated[list[str], typer.Argument(help="Files, folders or globs.", show_default=False)],
+    model: Model = "unet@nuclei",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for masks and overlays.")] = Path(
+        "predictions"
+    ),
+    tile: Annotated[int | None, typer.Option(help="Side of a tile, in pixels.")] = None,
+    overlap: Annotated[
+        float | None, typer.Option(help="Share of a tile that its neighbour sees too.")
+    ] = None,
+    save_prob: Annotated[bool, typer.Option("--save-prob", help="Also write probabilities as .npz.")] = False,
+    overlay: Annotated[
+        bool, typer.Option("--overlay/--no-overlay", help="Draw the mask over the picture.")
+    ] = True,
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Predict index masks (OUT/STEM.png) and overlays for pictures of any size."""
+    from segmentarium.cli.watching import tell_prediction
+    from segmentarium.engine.predict import predict as run
+
+    voice = Voice(as_json=as_json, quiet=quiet)
+    rows = run(
+        sources,
+        model=model,
+        out=output,
+        tile=tile,
+        overlap=overlap,
+        probs=save_prob,
+        overlay=overlay,
+        device=device,
+    )
+    failed = 0
+    told = []
+    for row in rows:
+        failed += row.error is not None
+        told.append(row.as_dict())
+        tell_prediction(row, voice)
+    voice.result(told)
+    voice.say(f"\n{len(told) - failed} of {len(told)} written to [bold]{output}[/bold]")
+    sys.exit(1 if failed else 0)
+
+
+@app.command(name="eval")
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(help="A name, a run folder or a .safetensors file.", show_default=False)
+    ],
+    data: Data,
+    split: Annotated[str, typer.Option(help="Which split to score.")] = "val",
+    output: Out = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score a model on a data set, with 95 % intervals over images."""
+    from segmentarium.cli.watching import tell_scores
+    from segmentarium.data import open_data
+    from segmentarium.engine.evaluate import evaluate as run
+    from segmentarium.engine.load import load
+
+    voice = Voice(as_json=as_json, quiet=quiet)
+    with voice.progress() as bar:
+        task = bar.add_task("scoring", total=None, note="")
+        scores = run(
+            load(model, device=device),
+            open_data(data),
+            split=split,
+            out=output,
+            progress=lambda done, all_: bar.update(task, completed=done, total=all_),
+        )
+    voice.result(scores.as_dict())
+    tell_scores(scores, voice)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder.", show_default=False)],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the run's report.html: one page that needs nothing else."""
+    from segmentarium.engine.report import report as write
+
+    voice = Voice(as_json=as_json, quiet=quiet)
+    path = write(run)
+    voice.result({"report": str(path)})
+    voice.say(f"report: [bold]{path}[/bold]")
+
+
+@app.command()
+def doctor(device: Device = "auto", as_json: Json = False, quiet: Quiet = False) -> None:
+    """Say which device is used and why, list versions, and measure speed for ten seconds."""
+    from segmentarium.engine.doctor import doctor as run
+
+    voice = Voice(as_json=as_json, quiet=quiet)
+    facts = run(device=device)
+    voice.result(facts.as_dict())
+    voice.table("Doctor", ("what", "value"), facts.rows())

@@ -1,0 +1,113 @@
+"""Readers of results and events for a person at a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from segmentarium.cli.console import Voice, shown
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from segmentarium.engine.check import CheckReport
+    from segmentarium.engine.evaluate import Evaluation
+    from segmentarium.engine.events import Event
+    from segmentarium.engine.plan import Plan
+    from segmentarium.engine.predict import Prediction
+
+Result = TypeVar("Result")
+SEVERITY = {"error": "[bold red]error[/bold red]", "warning": "[yellow]warning[/yellow]"}
+
+
+def watch(run: Generator[Event, None, Result], voice: Voice) -> Result:
+    """Follow a run to its end and return what it returns: a live bar for people, JSON lines for machines."""
+    with voice.progress() as bar:
+        task = bar.add_task("preparing", total=None, note="")
+        while True:
+            try:
+                event = next(run)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            voice.line(event.as_dict())
+            _move(bar, task, event)
+
+
+def _move(bar: Progress, task: TaskID, event: Any) -> None:
+    """Show one event: steps move the bar, everything else is a line above it."""
+    match event.kind:
+        case "started":
+            size = f"{event.parameters / 1e6:.2f} M parameters"
+            _say(bar, f"[bold]{event.model}[/bold] ({size}) on {event.device}: {shown(event.why)}")
+            images = f"{event.train_images} training and {event.val_images} validation images"
+            _say(bar, f"{images}, {len(event.classes)} classes, run folder [bold]{shown(event.out)}[/bold]")
+            bar.update(task, description="training", total=event.steps, completed=event.step)
+        case "step":
+            note = f"loss {event.loss:.3f}  {event.images_s:.1f} images/s"
+            bar.update(task, description="training", completed=event.step, note=note)
+        case "evaluated":
+            star = " (best so far)" if event.best else ""
+            _say(bar, f"step {event.step}: validation mean IoU [bold]{event.mean_iou:.3f}[/bold]{star}")
+        case "note":
+            style = "yellow" if event.level == "warning" else "dim"
+            _say(bar, f"[{style}]{shown(event.text)}[/{style}]")
+        case "finished":
+            bar.update(task, description="scoring", note="")
+
+
+def _say(bar: Progress, text: str) -> None:
+    if not bar.disable:
+        bar.console.print(text)
+
+
+def tell_findings(report: CheckReport, voice: Voice) -> None:
+    """The doctor's findings: what, where, how to cure it."""
+    if not report.findings:
+        voice.say("[green]clean[/green]: nothing found that would make training wrong")
+    for finding in report.findings:
+        more = f" and {finding.count - 3} more" if finding.count > 3 else ""
+        where = f" at {finding.where}" if finding.where else ""
+        voice.say(f"{SEVERITY[finding.severity]} [bold]{finding.fault}[/bold]: {shown(finding.message)}")
+        voice.say(shown(f"  {', '.join(map(str, finding.files[:3]))}{more}{where}\n  cure: {finding.cure}"))
+    voice.say(f"\n{len(report.errors)} errors, {len(report.warnings)} warnings")
+
+
+def tell_plan(made: Plan, voice: Voice) -> None:
+    """The recipe's settings with their reasons, then the forecast."""
+    for note in made.notes:
+        voice.say(f"[dim]{shown(note)}[/dim]")
+    voice.table("Plan", ("what", "why"), ((key, shown(why)) for key, why in made.reasons.items()))
+    voice.say(f"\nforecast: [bold]{made.forecast.sentence()}[/bold]\n")
+    voice.say(shown(made.recipe.to_toml()))
+
+
+def tell_prediction(row: Prediction, voice: Voice) -> None:
+    """One line a picture: where the mask went, what was found."""
+    if row.error is not None:
+        voice.say(f"[bold red]{shown(row.source)}[/bold red]: {shown(row.error)}")
+        return
+    largest = sorted(row.shares.items(), key=lambda item: -item[1])[:4]
+    found = ", ".join(f"{name} {share:.1%}" for name, share in largest)
+    name = shown(Path(row.source).name)
+    voice.say(f"{name} → [bold]{shown(row.mask)}[/bold]  {shown(found)}  {row.seconds:.2f} s")
+
+
+def tell_scores(scores: Evaluation, voice: Voice) -> None:
+    """Per-class table and the means with their intervals."""
+    facts = scores.as_dict()
+    rows = [
+        (name, *(_number(value) for value in (row["iou"], row["dice"], row["precision"], row["recall"])))
+        for name, row in facts["per_class"].items()
+    ]
+    voice.table("Scores", ("class", ">IoU", ">Dice", ">precision", ">recall"), rows)
+    for name, value in facts["mean"].items():
+        low, high = facts["intervals"].get(name, (None, None))
+        spread = f"  (95 %: {low:.3f} to {high:.3f})" if low is not None else ""
+        voice.say(f"{name.replace('_', ' ')}: [bold]{_number(value)}[/bold]{spread}")
+    if facts["undefined"]:
+        voice.say(f"undefined and not averaged in: {', '.join(facts['undefined'])}")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or value != value else f"{value:.3f}"

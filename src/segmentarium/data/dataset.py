@@ -1,0 +1,222 @@
+"""A data set: pairs of image and mask files, what their numbers mean, and everything that was assumed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int32
+
+from segmentarium.data import translate
+from segmentarium.errors import BadData, BadMask, UnknownName
+from segmentarium.values.classes import VOID, Classes, Color
+from segmentarium.values.image import Image, probe_image, read_image
+from segmentarium.values.mask import RawMask, read_mask
+
+VALIDATION_SHARE = 0.2
+SPLIT_SEED = 0
+
+
+class MaskReading(StrEnum):
+    """How the values of a mask file become classes.
+
+    INDEX: a value is a class id. INSTANCES: a value above zero numbers an object of the one foreground class.
+    COLOUR: a colour is looked up in the legend. PANOPTIC_RGB: a colour is a segment number, whose class
+    stands in ``panoptic.json``. REGIONS and VOLUME are recognised, but hold no classes of 2-D pixels.
+    """
+
+    INDEX = "index"
+    INSTANCES = "instances"
+    COLOUR = "colour"
+    PANOPTIC_RGB = "panoptic_rgb"
+    REGIONS = "regions"
+    VOLUME = "volume"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its truth.
+
+    ``mask`` is None where a partner is missing. ``region``, where a data set has it, is a file that is zero
+    where the truth must not be used.
+    """
+
+    stem: str
+    image: Path
+    mask: Path | None
+    region: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """Pairs by split, their classes, and notes on everything that was guessed.
+
+    ``ignore_ids`` are mask values, and ``ignore_colors`` mask colours, that mean void. ``lonely_masks`` are
+    masks to which no image belongs.
+    """
+
+    name: str
+    root: Path
+    layout: str
+    classes: Classes
+    splits: Mapping[str, tuple[Pair, ...]]
+    task: str = "semantic segmentation"
+    ignore_ids: tuple[int, ...] = ()
+    ignore_colors: tuple[Color, ...] = ()
+    reading: MaskReading = MaskReading.INDEX
+    terms: str = ""
+    notes: tuple[str, ...] = ()
+    lonely_masks: tuple[Path, ...] = field(default=(), repr=False)
+
+    def split(self, name: str) -> tuple[Pair, ...]:
+        """The pairs of one split; raises ``UnknownName`` offering the nearest."""
+        if name not in self.splits:
+            raise UnknownName.among("split", name, self.splits)
+        return self.splits[name]
+
+    @property
+    def train(self) -> tuple[Pair, ...]:
+        return self.split("train")
+
+    @property
+    def val(self) -> tuple[Pair, ...]:
+        return self.split("val")
+
+    def image(self, pair: Pair) -> Image:
+        """Decode the image; raises ``BadImage`` if it is damaged, ``BadData`` if it is a volume."""
+        if self.reading is MaskReading.VOLUME:
+            raise _volume_refusal(pair.image)
+        return read_image(pair.image)
+
+    def raw_mask(self, pair: Pair) -> RawMask:
+        """The numbers or colours of the mask file as they stand there."""
+        if self.reading is MaskReading.VOLUME:
+            raise _volume_refusal(pair.image)
+        if self.reading is MaskReading.REGIONS:
+            raise BadData(
+                f"{pair.mask} holds regions drawn by several people, without classes",
+                allowed="masks with one class per pixel",
+                cure="a semantic network cannot learn from this set; use it to judge unsupervised methods",
+            )
+        if pair.mask is None:
+            raise BadMask(f"{pair.image} has no mask", cure=f"add one, or see `seg check {self.root}`")
+        return read_mask(pair.mask)
+
+    def labels(self, pair: Pair) -> Int32[np.ndarray, "h w"]:
+        """The class index of each pixel; ``VOID`` where the truth is to be ignored.
+
+        Raises:
+            BadMask: a value or colour that is neither class nor void, or a size other than the image's.
+            BadData: the set has no classes per pixel (volumes, regions).
+        """
+        raw = self.raw_mask(pair)
+        assert pair.mask is not None
+        _same_size(pair.mask, raw.size, pair.image, probe_image(pair.image).size)
+        labels = self._translate(raw, pair.mask)
+        if pair.region is not None:
+            region = read_mask(pair.region)
+            _same_size(pair.region, region.size, pair.image, labels.shape)
+            labels[translate.single_channel(region.values, pair.region) == 0] = VOID
+        return labels
+
+    def _translate(self, raw: RawMask, path: Path) -> Int32[np.ndarray, "h w"]:
+        legend = translate.Legend(self.classes, self.ignore_ids, self.ignore_colors, self.root)
+        match self.reading:
+            case MaskReading.INSTANCES:
+                return translate.from_instances(raw.values, path, legend)
+            case MaskReading.COLOUR:
+                return translate.from_colors(raw.values, raw.palette, path, legend)
+            case MaskReading.PANOPTIC_RGB:
+                return translate.from_panoptic(raw.values, path, legend)
+            case _:
+                return translate.from_ids(raw.values, path, legend)
+
+    def fingerprint(self, split: str = "train") -> str:
+        """A sha256 over the bytes of every file of ``split`` and over what their numbers mean.
+
+        Any edit of an image, a mask, a file name or the classes changes it: a safe key for caches.
+        """
+        digest = hashlib.sha256()
+        digest.update(
+            repr((self.classes.to_json(), self.ignore_ids, self.ignore_colors, self.reading)).encode()
+        )
+        for pair in self.split(split):
+            digest.update(repr(pair.stem).encode())
+            for path in (pair.image, pair.mask, pair.region):
+                digest.update(_file_digest(path) if path is not None else b"-")
+        return digest.hexdigest()
+
+    def describe(self) -> str:
+        """One line: what it looks like, how many images, how many classes."""
+        counts = ", ".join(f"{len(pairs)} {name}" for name, pairs in self.splits.items())
+        total = len({pair.image for pairs in self.splits.values() for pair in pairs})
+        return (
+            f"{self.name}: looks like {self.layout}, {_count(total, 'image')} ({counts}), "
+            f"{_count(len(self.classes), 'class', 'classes')}"
+        )
+
+    def with_notes(self, *notes: str) -> DataSet:
+        """The same set with more notes."""
+        return replace(self, notes=self.notes + notes)
+
+
+def with_validation(data: DataSet) -> DataSet:
+    """Give a set without validation split one: a fixed fifth of its training images, said in the notes.
+
+    Which images go there depends on their stems alone, so adding images moves none of the others far.
+    """
+    if "train" in data.splits and "val" in data.splits:
+        return data
+    source = "train" if "train" in data.splits else next(name for name, pairs in data.splits.items() if pairs)
+    pairs = data.splits[source]
+    rest = {name: kept for name, kept in data.splits.items() if name != source}
+    if len(pairs) == 1:
+        note = (
+            f"ONLY ONE IMAGE ({pairs[0].stem}): it trains and validates, so scores say nothing about others"
+        )
+        return replace(data, splits={"train": pairs, "val": pairs, **rest}).with_notes(note)
+    chosen = set(sorted(pairs, key=_lottery)[: max(1, round(VALIDATION_SHARE * len(pairs)))])
+    train = tuple(pair for pair in pairs if pair not in chosen)
+    val = tuple(pair for pair in pairs if pair in chosen)
+    missing = "val" if source == "train" else "train and val"
+    note = f"no {missing} split: of {len(pairs)} images, {len(train)} train and {len(val)} validate"
+    return replace(data, splits={"train": train, "val": val, **rest}).with_notes(note)
+
+
+def _lottery(pair: Pair) -> bytes:
+    return hashlib.sha256(f"{SPLIT_SEED}:{pair.stem}".encode()).digest()
+
+
+def _file_digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _same_size(path: Path, size: tuple[int, ...], image: Path, expected: tuple[int, ...]) -> None:
+    if len(size) != 2:
+        raise BadMask(
+            f"{path} is a stack of {size[0]} pages", allowed="one page per mask", cure="save one of them"
+        )
+    if size != expected:
+        raise BadMask(
+            f"{path} is {size[1]}x{size[0]} pixels (width x height), "
+            f"its image {image.name} {expected[1]}x{expected[0]}",
+            allowed="equal sizes",
+            cure="export the mask again at the size of the image, without interpolation",
+        )
+
+
+def _volume_refusal(path: Path) -> BadData:
+    return BadData(
+        f"{path} is a NIfTI volume",
+        allowed="2-D images",
+        cure="the reader of volumes comes with the medical release",
+    )
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"

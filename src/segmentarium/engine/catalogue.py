@@ -1,0 +1,111 @@
+"""What can be named: every network with its paper, size and weights, read from cards without torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from segmentarium.errors import UnknownName
+from segmentarium.models import ModelName
+from segmentarium.weights.cards import Card, WeightsCard, cards, read_card
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One network. ``parameters`` is 0 where the card does not count it (an encoder by name)."""
+
+    name: str
+    title: str
+    task: str
+    paper: str
+    output: str
+    parameters: int
+    weights: tuple[str, ...]
+    licence: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self) | {"weights": list(self.weights)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details:
+    """One network, its sisters, and what is known of each of its weights."""
+
+    entry: Entry
+    variants: dict[str, int]
+    published: dict[str, WeightsCard]
+    note: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        published = {name: _facts(card) for name, card in self.published.items()}
+        return self.entry.as_dict() | {"variants": self.variants, "published": published, "note": self.note}
+
+
+def models(task: str | None = None) -> list[Entry]:
+    """Every network that has a card, the paper's own variant first; of one ``task`` if it is given.
+
+    Raises:
+        UnknownName: no network is for such a task; the nearest is offered.
+    """
+    known = cards()
+    tasks = {card.task for card in known.values()}
+    if task is not None and task not in tasks:
+        raise UnknownName.among("task", task, tasks)
+    return [
+        _entry(architecture, variant, card)
+        for architecture, card in known.items()
+        for variant in card.variants
+        if task in (None, card.task)
+    ]
+
+
+def show(name: str) -> Details:
+    """All that is known of the network, or of the trained weights, called ``name``.
+
+    Raises:
+        UnknownName: there is no such architecture, variant or weight; the nearest is offered.
+    """
+    parts = ModelName.parse(name)
+    card = read_card(parts.architecture)
+    variant = parts.variant or next(iter(card.variants))
+    published = {n: w for n, w in card.weights.items() if w.variant == variant}
+    if parts.weights:
+        if parts.weights not in card.weights:
+            raise UnknownName.among(f"weights of {parts.architecture}", parts.weights, card.weights)
+        published = {parts.weights: card.weights[parts.weights]}
+        variant = parts.variant or published[parts.weights].variant
+    if variant not in card.variants:
+        _require_variant(name)
+    counts = {variant: card.parameters(variant) for variant in card.variants}
+    return Details(
+        entry=_entry(parts.architecture, variant, card), variants=counts, published=published, note=card.note
+    )
+
+
+def _entry(architecture: str, variant: str, card: Card) -> Entry:
+    held = {name: weights for name, weights in card.weights.items() if weights.variant == variant}
+    first = variant == next(iter(card.variants))
+    licences = [f"weights {licence}" for licence in sorted({weights.licence for weights in held.values()})]
+    return Entry(
+        name=str(ModelName(architecture, "" if first else variant)),
+        title=card.title,
+        task=card.task,
+        paper=card.paper,
+        output=card.output,
+        parameters=card.parameters(variant) if variant in card.variants else 0,
+        weights=tuple(held),
+        licence=", ".join([card.licence, *licences]),
+    )
+
+
+def _require_variant(name: str) -> None:
+    """Ask the architecture itself; only now is torch needed."""
+    from segmentarium.models import config_of
+
+    config_of(name)
+
+
+def _facts(card: WeightsCard) -> dict[str, Any]:
+    return {name: value for name, value in asdict(card).items() if value}

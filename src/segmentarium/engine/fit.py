@@ -1,0 +1,171 @@
+"""From a folder to a report: plan, train, score, draw, report; the whole main job as one stream of events."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from segmentarium.data import open_data
+from segmentarium.engine.evaluate import Evaluation, evaluate
+from segmentarium.engine.events import Event, Note
+from segmentarium.engine.load import load
+from segmentarium.engine.plan import Plan, plan, plan_json
+from segmentarium.engine.recipe import Recipe
+from segmentarium.engine.report import report
+from segmentarium.engine.train import train
+from segmentarium.errors import BadRecipe, BadRun
+from segmentarium.values.files import atomic_text, ensure_folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What a user asks of a training run; ``None`` leaves the choice to the plan or the recipe.
+
+    ``source`` is a data set or a recipe (``.toml``); ``time`` reads ``90s``, ``30m`` or ``2h``; ``settings``
+    are ``key.key=value`` and win over everything.
+    """
+
+    source: Path | None
+    out: Path
+    model: str | None = None
+    seed: int | None = None
+    resume: bool = False
+    exist_ok: bool = False
+    settings: tuple[str, ...] = ()
+    time: str | None = None
+    epochs: int | None = None
+    crop: int | None = None
+    batch: int | None = None
+    lr: float | None = None
+    workers: int | None = None
+    amp: bool | None = None
+    device: str = "auto"
+
+    def steps(self) -> int | None:
+        """The number of steps if ``settings`` name it; then nothing measured enters the recipe."""
+        for setting in reversed(self.settings):
+            key, _, value = setting.partition("=")
+            if key.strip() == "train.steps" and value.strip().isdecimal():
+                return int(value)
+        return None
+
+    def overrides(self) -> list[str]:
+        """Flags and settings as ``key.key=value``, in the order in which the later one wins."""
+        flags: dict[str, Any] = {
+            "model": self.model and f'"{self.model}"',
+            "seed": self.seed,
+            "train.crop": self.crop and [self.crop, self.crop],
+            "train.batch": self.batch,
+            "train.lr": self.lr,
+            "train.workers": self.workers,
+            "train.device": None if self.device == "auto" else f'"{self.device}"',
+            "train.precision": None if self.amp is None else ('"bf16"' if self.amp else '"32"'),
+        }
+        return [*(f"{key}={value}" for key, value in flags.items() if value is not None), *self.settings]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A finished run: its folder, its page and its scores on the validation split."""
+
+    run: Path
+    report: Path
+    weights: Path
+    scores: Evaluation
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "run": str(self.run),
+            "report": str(self.report),
+            "weights": str(self.weights),
+            "scores": self.scores.as_dict(),
+        }
+
+
+def settle(wishes: Wishes) -> tuple[Recipe, Plan | None]:
+    """The recipe to train by: the run's own when resuming, the file's, or a planned one; then the overrides.
+
+    Raises:
+        BadRecipe: neither data nor recipe were named, or a wish cannot be met.
+        BadData: the data set cannot be planned for.
+    """
+    kept = wishes.out / "recipe.toml"
+    if wishes.resume and kept.is_file():
+        return Recipe.read(kept).override(wishes.overrides()), None
+    if wishes.source is None:
+        raise BadRecipe(
+            "neither data nor recipe was named", cure="give a folder or a .toml: seg train DATA -o RUN"
+        )
+    if wishes.source.suffix == ".toml":
+        return _from_file(wishes), None
+    made = plan(
+        wishes.source,
+        model=wishes.model,
+        time=wishes.time,
+        epochs=wishes.epochs,
+        steps=wishes.steps(),
+        crop=wishes.crop,
+        batch=wishes.batch,
+        seed=wishes.seed or 0,
+        device=wishes.device,
+    )
+    recipe = made.recipe.override(wishes.overrides())
+    return recipe, replace(made, recipe=recipe)
+
+
+def _from_file(wishes: Wishes) -> Recipe:
+    assert wishes.source is not None
+    recipe = Recipe.read(wishes.source).override(wishes.overrides())
+    if wishes.epochs is not None:
+        images = len(open_data(recipe.data).train)
+        recipe = recipe.override([f"train.steps={-(-wishes.epochs * images // recipe.train.batch)}"])
+    if wishes.time is not None:
+        from segmentarium.engine.plan import seconds_of
+
+        recipe = recipe.override([f"train.time_limit_s={seconds_of(wishes.time)}"])
+    return recipe
+
+
+def fit(wishes: Wishes) -> Generator[Event, None, Fitted]:
+    """Do the whole main job; the generator's return value is the finished run."""
+    recipe, made = settle(wishes)
+    if made is not None:
+        yield from _tell(made)
+    return (yield from fit_recipe(recipe, wishes=wishes, made=made))
+
+
+def fit_recipe(recipe: Recipe, *, wishes: Wishes, made: Plan | None = None) -> Generator[Event, None, Fitted]:
+    """Train by ``recipe``, then score the best weights and write the report."""
+    started = False
+    for event in train(recipe, out=wishes.out, resume=wishes.resume, overwrite=wishes.exist_ok):
+        if not started and made is not None:
+            ensure_folder(wishes.out)
+            atomic_text(wishes.out / "plan.json", plan_json(made))
+        started = True
+        yield event
+    return finish(wishes.out)
+
+
+def finish(run: Path) -> Fitted:
+    """Score the run's best weights on the validation split and write ``summary.json`` and ``report.html``."""
+    recipe = Recipe.read(run / "recipe.toml")
+    weights = next(
+        (p for p in (run / "weights" / n for n in ("best.safetensors", "last.safetensors")) if p.is_file()),
+        None,
+    )
+    if weights is None:
+        raise BadRun(f"{run} holds no weights", cure=f"train on: seg train {recipe.data} -o {run} --resume")
+    data = open_data(recipe.data)
+    scores = evaluate(load(weights, device=recipe.train.device), data, out=run)
+    return Fitted(run=run, report=report(run), weights=weights, scores=scores)
+
+
+def _tell(made: Plan) -> Iterator[Event]:
+    for note in made.notes:
+        yield Note(text=note)
+    for key, reason in made.reasons.items():
+        yield Note(text=f"{key}: {reason}")
+    yield Note(text=f"forecast: {made.forecast.sentence()}")

@@ -1,0 +1,281 @@
+"""A plan: look at the data and the machine, and write a recipe, a reason for each choice, and a forecast.
+
+That a fingerprint of the data decides the settings is nnU-Net's idea (Isensee et al. 2021,
+doi:10.1038/s41592-020-01008-z); the rules are our own, chosen for small budgets, and stand in the reasons that
+the plan prints.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from segmentarium.data import DataSet, open_data
+from segmentarium.data.transforms import Augment
+from segmentarium.engine.device import Device, choose_device
+from segmentarium.engine.fingerprint import Fingerprint, fingerprint
+from segmentarium.engine.forecast import Forecast, measure
+from segmentarium.engine.recipe import Recipe, Train
+from segmentarium.errors import BadRecipe
+from segmentarium.models import build
+from segmentarium.nn import geometry_of
+from segmentarium.values.files import atomic_text
+
+DEFAULT_TIME_S = {"cpu": 15 * 60.0, "cuda": 60 * 60.0}
+EVALUATIONS = 8
+SHARE_FOR_STEPS = 0.85
+"""Of the time asked for; the rest goes to evaluation, checkpoints and the report."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A recipe, why it is so, and what it will cost.
+
+    ``reasons`` has one sentence by recipe key; ``forecast`` was measured with the planned
+    network on this machine.
+    """
+
+    recipe: Recipe
+    reasons: dict[str, str]
+    forecast: Forecast
+    fingerprint: Fingerprint
+    notes: tuple[str, ...] = field(default=())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "recipe": self.recipe.as_dict(),
+            "reasons": self.reasons,
+            "forecast": self.forecast.as_dict(),
+            "fingerprint": self.fingerprint.as_dict(),
+            "notes": list(self.notes),
+        }
+
+    def write(self, path: Path) -> None:
+        """Write the recipe as TOML with the reasons and the forecast above it; raises ``CannotWrite``."""
+        lines = [f"# seg train {path.name}", f"# forecast: {self.forecast.sentence()}", "#"]
+        lines += [f"# {key}: {reason}" for key, reason in self.reasons.items()]
+        atomic_text(path, "\n".join(lines) + "\n\n" + self.recipe.to_toml())
+
+
+def plan(
+    data: str | Path | DataSet,
+    *,
+    model: str | None = None,
+    time: str | float | None = None,
+    epochs: int | None = None,
+    steps: int | None = None,
+    crop: int | None = None,
+    batch: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> Plan:
+    """Plan a training run.
+
+    Args:
+        time: how long it may take: seconds, or text such as ``90s``, ``30m``, ``2h``. Without ``epochs`` it
+            decides the number of steps; the default is 15 minutes on a CPU and an hour on a GPU.
+        epochs: passes over the training images; decides the number of steps instead of ``time``.
+        steps: the number of steps itself. With ``epochs`` or ``steps`` nothing measured on this machine
+            enters the recipe, so that the same wishes give the same recipe everywhere.
+        crop: side of the square training crop, in pixels.
+        progress: called with images measured and images in all.
+
+    Raises:
+        BadData: the data set cannot be opened or has nothing to train on.
+        BadRecipe: ``time`` cannot be read, or a wish is impossible.
+    """
+    data = data if isinstance(data, DataSet) else open_data(data)
+    chosen = choose_device(device)
+    facts = fingerprint(data, progress=progress)
+    reasons: dict[str, str] = {}
+    draft = Recipe(
+        model=model or _choose_model(facts, chosen, reasons),
+        data=str(data.root),
+        seed=seed,
+        augment=_choose_augment(facts, reasons),
+        train=_choose_train(facts, chosen, crop, batch, device, reasons),
+    )
+    draft = _with_valid_crop(draft, reasons)
+    forecast = measure(draft, classes=len(data.classes), in_channels=facts.channels, device=chosen.name)
+    recipe = replace(
+        draft,
+        train=_choose_length(draft.train, facts, forecast, chosen, Length(time, epochs, steps), reasons),
+    )
+    full = forecast.for_run(
+        recipe, val_images=len(data.val), size=facts.sizes["median"], decoded_mb=facts.decoded_mb
+    )
+    return Plan(
+        recipe=recipe, reasons=reasons, forecast=full, fingerprint=facts, notes=(*data.notes, chosen.why)
+    )
+
+
+def _with_valid_crop(draft: Recipe, reasons: dict[str, str]) -> Recipe:
+    """Unpadded networks take certain sizes only: the crop grows to the next of them."""
+    with torch.device("meta"):
+        border, input_side = geometry_of(build(draft.model, classes=2))
+    if not border:
+        return draft
+    sides = [input_side(max(1, side - 2 * border)) for side in draft.train.crop]
+    reasons["train.crop"] = (
+        f"{sides[0]}x{sides[1]}: valid convolutions lose {border} pixels a side and want even poolings"
+    )
+    return replace(draft, train=replace(draft.train, crop=(sides[0], sides[1])))
+
+
+class Length(NamedTuple):
+    """How long to train, as asked for: the first that is given, from the right."""
+
+    time: str | float | None
+    epochs: int | None
+    steps: int | None
+
+
+def seconds_of(time: str | float) -> float:
+    """Seconds in ``90s``, ``30m``, ``1.5h`` or a number; raises ``BadRecipe``.
+
+    >>> seconds_of("2m"), seconds_of("90"), seconds_of(5)
+    (120.0, 90.0, 5.0)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", str(time))
+    if not match or float(match[1]) <= 0:
+        raise BadRecipe(
+            f"a time of {time!r}", allowed="seconds, minutes or hours above 0", cure="for example --time 30m"
+        )
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _choose_model(facts: Fingerprint, device: Device, reasons: dict[str, str]) -> str:
+    if device.name.startswith("cuda"):
+        reasons["model"] = "unet-resnet34: a GPU is there, and a residual encoder learns more per step"
+        return "unet-resnet34"
+    few = len(facts.class_share) <= 3
+    reasons["model"] = (
+        f"unet-small: {len(facts.class_share)} classes on a CPU; full resolution at few parameters"
+        if few
+        else f"unet-fast: {len(facts.class_share)} classes on a CPU; a strided stem sees far cheaply"
+    )
+    return "unet-small" if few else "unet-fast"
+
+
+def _choose_augment(facts: Fingerprint, reasons: dict[str, str]) -> Augment:
+    rare, share = facts.rarest
+    seek = 0.33 if share < 0.02 else 0.0
+    if facts.upright:
+        reasons["augment.flips"] = "left-right only: classes have their own height in the picture"
+    else:
+        reasons["augment.flips"] = "all ways and quarter turns: nothing in the truth tells up from down"
+    if seek:
+        reasons["augment.foreground_crop"] = (
+            f"a third of the crops are placed on rare classes: {rare!r} has {share:.2%} of pixels"
+        )
+    turned = not facts.upright
+    zoom = (0.6, 1.5) if facts.upright else (0.75, 1.33)
+    reasons["augment.scale"] = f"{zoom[0]} to {zoom[1]}: " + (
+        "things in scenes come at all distances"
+        if facts.upright
+        else "a microscope or a camera above keeps its scale"
+    )
+    return Augment(scale=zoom, vflip=0.5 if turned else 0.0, rot90=turned, foreground_crop=seek)
+
+
+def _choose_train(
+    facts: Fingerprint,
+    device: Device,
+    crop: int | None,
+    batch: int | None,
+    wish: str,
+    reasons: dict[str, str],
+) -> Train:
+    gpu = device.name.startswith("cuda")
+    most = 512 if gpu else 256
+    sides = [crop] * 2 if crop else [min(most, -(-side // 32) * 32) for side in facts.sizes["median"]]
+    reasons["train.crop"] = (
+        "as asked for"
+        if crop
+        else f"median image {facts.sizes['median']}, at most {most} on {device.name}, a multiple of 32"
+    )
+    _, share = facts.rarest
+    skewed = share < 0.05
+    if skewed:
+        reasons["train.class_weights"] = (
+            f"square root of rarity: the rarest class has {share:.2%} of the labelled pixels"
+        )
+    reasons["train.loss"] = (
+        "cross-entropy for the pixels, Dice for the shapes: the sum is robust to imbalance"
+    )
+    return Train(
+        crop=(sides[0], sides[1]),
+        batch=batch or (16 if gpu else 8),
+        lr=1e-3,
+        weight_decay=0.02,
+        loss={"cross_entropy": 1.0, "dice": 0.5},
+        class_weights="inverse_sqrt" if skewed else "none",
+        precision="bf16" if gpu else "32",
+        clip_norm=5.0,
+        device=wish,
+    )
+
+
+def _choose_length(
+    train: Train,
+    facts: Fingerprint,
+    forecast: Forecast,
+    device: Device,
+    length: Length,
+    reasons: dict[str, str],
+) -> Train:
+    steps = _steps(train, facts, forecast, device, length, reasons)
+    ema = 0.99 if steps >= 200 else 0.0
+    if ema:
+        reasons["train.ema"] = (
+            "the running mean of weights scores better than the last ones after a short training"
+        )
+    return replace(
+        train,
+        steps=steps,
+        warmup_steps=min(50, steps // 10),
+        evaluate_every=max(1, -(-steps // EVALUATIONS)),
+        checkpoint_every=max(1, min(200, steps // 20)),
+        ema=ema,
+    )
+
+
+def _steps(
+    train: Train,
+    facts: Fingerprint,
+    forecast: Forecast,
+    device: Device,
+    length: Length,
+    reasons: dict[str, str],
+) -> int:
+    images = facts.images.get("train", facts.looked_at)
+    if length.steps is not None:
+        reasons["train.steps"] = "as asked for"
+        return length.steps
+    if length.epochs is not None:
+        if length.epochs < 1:
+            raise BadRecipe(f"{length.epochs} epochs", allowed="1 or more")
+        reasons["train.steps"] = f"{length.epochs} passes over {images} images in batches of {train.batch}"
+        return -(-length.epochs * images // train.batch)
+    default = DEFAULT_TIME_S["cuda" if "cuda" in device.name else "cpu"]
+    budget = default if length.time is None else seconds_of(length.time)
+    asked = (
+        f"{budget / 60:.0f} minutes by default (--time)"
+        if length.time is None
+        else f"{budget:.0f} s asked for"
+    )
+    reasons["train.steps"] = f"{asked}, {forecast.step_s:.2f} s a step measured here"
+    return max(20, int(SHARE_FOR_STEPS * budget / forecast.step_s))
+
+
+def plan_json(made: Plan) -> str:
+    """The plan as it stands in a run folder's ``plan.json``."""
+    return json.dumps(made.as_dict(), indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,285 @@
+"""A recipe: all that decides a training run, in one TOML file, read strictly.
+
+    recipe = Recipe.read("recipes/unet-camvid.toml").override(["train.steps=60"])
+
+An unknown key, a wrong type or an impossible value is refused in one sentence; an integer is taken where a
+number is wanted, nothing else is coerced. What :meth:`Recipe.to_toml` writes, :meth:`Recipe.read` reads back.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, Union
+
+from segmentarium.data.transforms import Augment
+from segmentarium.errors import BadRecipe, SegError
+
+__all__ = ["Augment", "Recipe", "Train"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """How the network is trained.
+
+    Attributes:
+        steps: optimiser steps in all.
+        batch: images a step, over all processes together.
+        crop: height and width of what the network sees, in pixels.
+        lr: peak learning rate.
+        momentum: of ``sgd`` (Nesterov's); the first beta of ``adamw``.
+        warmup_steps: steps in which the rate rises linearly from 0 to ``lr``.
+        schedule: fall after the warm-up: ``poly`` (power 0.9), ``cosine``, or none.
+        loss: weight of each term of the loss, by name.
+        class_weights: weight of a class by its share of training pixels.
+        precision: ``32``, or mixed ``bf16`` or ``16`` (with loss scaling).
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        workers: threads that prepare batches ahead; 0 prepares each when it is needed.
+        evaluate_every: steps between evaluations on the validation split; 0 evaluates at the end only.
+        checkpoint_every: steps between checkpoints; 0 writes one at the end only.
+        deterministic: the same bits on the same machine, at some cost of speed; for resuming to the bit.
+        ema: decay of the running mean of weights that is evaluated and published; 0 for none.
+        clip_norm: largest norm of the gradient; 0 does not clip.
+        time_limit_s: stop cleanly after so many seconds of training.
+        log_every: steps between ``Step`` events.
+    """
+
+    steps: int = 1000
+    batch: int = 8
+    crop: tuple[int, int] = (256, 256)
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    momentum: float = 0.9
+    warmup_steps: int = 50
+    schedule: Literal["poly", "cosine", "constant"] = "poly"
+    loss: dict[str, float] = field(default_factory=lambda: {"cross_entropy": 1.0})
+    class_weights: Literal["none", "inverse_sqrt", "median_frequency"] = "none"
+    precision: Literal["32", "bf16", "16"] = "32"
+    device: str = "auto"
+    workers: int = 0
+    evaluate_every: int = 0
+    checkpoint_every: int = 100
+    deterministic: bool = False
+    ema: float = 0.0
+    clip_norm: float = 0.0
+    time_limit_s: float | None = None
+    log_every: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if any(v < least for v in (value if isinstance(value, tuple) else (value,))):
+                raise BadRecipe(f"recipe.train.{name}: got {_shown(value)}", allowed=f"at least {least}")
+        if self.lr <= 0:
+            raise BadRecipe(f"recipe.train.lr: got {self.lr}", allowed="a number above 0")
+        for name in ("ema", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise BadRecipe(
+                    f"recipe.train.{name}: got {getattr(self, name)}", allowed="0 up to, but not, 1"
+                )
+        if not self.loss or any(weight < 0 for weight in self.loss.values()) or not any(self.loss.values()):
+            raise BadRecipe(
+                f"recipe.train.loss: got {self.loss}", allowed="at least one term with a weight above 0"
+            )
+        if self.time_limit_s is not None and self.time_limit_s <= 0:
+            raise BadRecipe(f"recipe.train.time_limit_s: got {self.time_limit_s}", allowed="a number above 0")
+
+
+_LEAST = {
+    "steps": 1, "batch": 1, "crop": 1, "log_every": 1, "weight_decay": 0, "warmup_steps": 0, "workers": 0,
+    "evaluate_every": 0, "checkpoint_every": 0, "clip_norm": 0,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that decides a training run.
+
+    Attributes:
+        model: ``architecture``, ``architecture-variant`` or ``architecture-variant@weights`` to start from.
+        data: path of a data set; relative paths are relative to where the command is given.
+        seed: of everything random; the same seed gives the same batches.
+        expect: score name → lowest and highest value that the finished run should reach, e.g. ``mean_iou``.
+    """
+
+    model: str = "unet-tiny"
+    data: str = ""
+    seed: int = 0
+    train: Train = field(default_factory=Train)
+    augment: Augment = field(default_factory=Augment)
+    expect: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Recipe:
+        """Read a TOML file; every fault is a :class:`BadRecipe` that begins with the path."""
+        try:
+            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            return cls.from_dict(table)
+        except OSError as error:
+            raise BadRecipe(f"{path}: {error.strerror}", cure="give the path of a recipe") from error
+        except UnicodeDecodeError as error:
+            raise BadRecipe(f"{path}: is not UTF-8 text", allowed="a TOML file") from error
+        except tomllib.TOMLDecodeError as error:  # names line and column; a key given twice ends here too
+            raise BadRecipe(f"{path}: {error}", allowed="TOML, every key once") from error
+        except BadRecipe as error:
+            raise BadRecipe(f"{path}: {error.came}", allowed=error.allowed, cure=error.cure) from error
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Recipe:
+        """Build a recipe from plain tables; raises :class:`BadRecipe`."""
+        recipe: Recipe = _build(cls, table, "recipe")
+        return recipe
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain tables, as :meth:`from_dict` takes them; settings that are ``None`` are left out."""
+        return {key: value for key, value in _plain(asdict(self)).items() if value != {}}
+
+    def override(self, settings: Iterable[str]) -> Recipe:
+        """A new recipe with ``key.key=value`` settings, values in TOML; a bare word is a string."""
+        table = self.as_dict()
+        for setting in settings:
+            dotted, equals, text = setting.partition("=")
+            if not equals:
+                raise BadRecipe(
+                    f"setting {setting!r}", allowed="key=value", cure="for example train.steps=60"
+                )
+            *parents, last = (key.strip() for key in dotted.split("."))
+            inner = table
+            for parent in parents:
+                inner = inner.setdefault(parent, {})
+                if not isinstance(inner, dict):
+                    raise BadRecipe(f"setting {setting!r}: {parent!r} holds a value, not a table")
+            inner[last] = _value_of(text)
+        return Recipe.from_dict(table)
+
+    def to_toml(self) -> str:
+        """The recipe as a TOML file."""
+        table = self.as_dict()
+        lines = [f"{_key(k)} = {_toml(v)}" for k, v in table.items() if not isinstance(v, dict)]
+        for name, inner in table.items():
+            if isinstance(inner, dict):
+                lines += ["", f"[{_key(name)}]", *(f"{_key(k)} = {_toml(v)}" for k, v in inner.items())]
+        return "\n".join(lines) + "\n"
+
+    def differences(self, other: Recipe) -> dict[str, tuple[Any, Any]]:
+        """Dotted keys whose values differ, with this recipe's value and the other's."""
+        mine, theirs = flatten(self.as_dict()), flatten(other.as_dict())
+        keys = [*mine, *(key for key in theirs if key not in mine)]
+        return {k: (mine.get(k), theirs.get(k)) for k in keys if mine.get(k) != theirs.get(k)}
+
+
+def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one, keys joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
+
+
+# --- the strict reader ---
+
+
+def _build(cls: Any, table: Any, where: str) -> Any:
+    if not isinstance(table, Mapping):
+        raise BadRecipe(f"{where}: expected a table, got {_shown(table)}")
+    kinds = typing.get_type_hints(cls)
+    known = [f.name for f in fields(cls)]
+    for key in table:
+        if key not in known:
+            near = get_close_matches(str(key), known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else ""
+            raise BadRecipe(
+                f"{where}: unknown key {key!r}", allowed="" if near else ", ".join(known), cure=hint
+            )
+    try:
+        return cls(**{key: _read(kinds[key], value, f"{where}.{key}") for key, value in table.items()})
+    except BadRecipe:
+        raise
+    except (SegError, ValueError) as error:  # a part of the recipe that lives on a lower floor says no
+        raise BadRecipe(f"{where}: {error}") from error
+
+
+def _read(kind: Any, value: Any, where: str) -> Any:
+    """``value`` as ``kind``, or a :class:`BadRecipe` that says where."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if is_dataclass(kind):
+        return _build(kind, value, where)
+    if origin in (Union, types.UnionType):
+        return _read(next(k for k in inner if k is not type(None)), value, where)
+    if origin is Literal and value in inner and type(value) is str:
+        return value
+    if origin is dict and isinstance(value, Mapping):
+        return {str(key): _read(inner[1], item, f"{where}.{key}") for key, item in value.items()}
+    if origin is tuple and isinstance(value, list | tuple):
+        return _read_tuple(inner, value, where)
+    if kind is float and type(value) in (int, float) and math.isfinite(value):
+        return float(value)
+    if kind in (int, bool, str) and type(value) is kind:
+        return value
+    if origin is Literal:
+        near = get_close_matches(str(value), inner, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else ""
+        raise BadRecipe(f"{where}: got {_shown(value)}", allowed=", ".join(map(repr, inner)), cure=hint)
+    raise BadRecipe(f"{where}: expected {_kind_name(kind)}, got {_shown(value)}")
+
+
+def _read_tuple(inner: tuple[Any, ...], values: Sequence[Any], where: str) -> tuple[Any, ...]:
+    kinds = inner[:1] * len(values) if inner[1:] == (...,) else inner
+    if len(kinds) != len(values):
+        raise BadRecipe(f"{where}: expected {len(kinds)} values, got {len(values)}")
+    return tuple(
+        _read(kind, value, f"{where}[{i}]") for i, (kind, value) in enumerate(zip(kinds, values, strict=True))
+    )
+
+
+def _kind_name(kind: Any) -> str:
+    if typing.get_origin(kind) is tuple:
+        inner = typing.get_args(kind)
+        return "a list of " + ("" if inner[1:] == (...,) else f"{len(inner)} ") + _kind_name(inner[0])
+    if typing.get_origin(kind) is dict:
+        return "a table"
+    return {float: "a number", bool: "true or false"}.get(kind, getattr(kind, "__name__", str(kind)))
+
+
+def _shown(value: Any) -> str:
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
+
+
+def _value_of(text: str) -> Any:
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+    return table["value"] if len(table) == 1 else text.strip()
+
+
+# --- the writer ---
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items() if item is not None}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, str):  # JSON's escapes are TOML's, but for the delete character
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_key(k)} = {_toml(v)}" for k, v in value.items()) + " }" if value else "{}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return _shown(value)

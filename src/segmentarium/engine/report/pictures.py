@@ -1,0 +1,76 @@
+"""The section of pictures: worst, typical and best images with truth, prediction and errors."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from pathlib import Path
+
+from PIL import Image as Pil
+
+from segmentarium.engine.report.folder import RunFiles
+from segmentarium.engine.report.markup import Markup, element, join
+from segmentarium.engine.report.origin import swatch
+from segmentarium.values.draw import CONFUSED, FALSE_NEGATIVE, FALSE_POSITIVE
+
+_GROUPS = {
+    "worst": ("The worst: here is most to be learnt", 12),
+    "typical": ("Typical: around the median", 3),
+    "best": ("The best", 3),
+}
+_ERRORS = {
+    "missed": FALSE_NEGATIVE,
+    "painted where nothing is": FALSE_POSITIVE,
+    "one class taken for another": CONFUSED,
+}
+_WIDEST = 1600
+_CAPTION = re.compile(r"\d+_(?P<stem>.*)_iou(?P<iou>[\d.]+)")
+
+
+def pictures(run: RunFiles) -> Markup:
+    """Image, truth, prediction and errors of the worst images, some typical ones and the best."""
+    groups = [
+        join(element("h3", title), [_figure(path) for path in paths[:most]])
+        for name, (title, most) in _GROUPS.items()
+        if (paths := run.pictures.get(name, []))
+    ]
+    if not groups:
+        return element("p", "The run folder holds no pictures of predictions.", class_="empty")
+    words = "From left to right: image, truth, prediction, errors. Void is darkest among the errors."
+    return join(element("p", words, class_="small"), _legend(run), groups)
+
+
+def _legend(run: RunFiles) -> Markup:
+    """One legend for all pictures; a background is not tinted, hence not named."""
+    named = [
+        entry for entry in run.classes if str(entry["name"]).lower() not in ("background", "_background_")
+    ]
+    classes = [element("span", swatch(entry.get("color")), str(entry["name"])) for entry in named]
+    errors = [element("span", swatch(color), name) for name, color in _ERRORS.items()]
+    return join(element("div", classes, class_="legend"), element("div", "Errors: ", errors, class_="legend"))
+
+
+def _figure(path: Path) -> Markup:
+    """A picture of the run folder, carried inside the page."""
+    what = _CAPTION.fullmatch(path.stem)
+    stem, iou = (what["stem"], f"mean IoU {what['iou']}") if what else (path.stem, "")
+    try:
+        source = _inlined(path)
+    except (OSError, ValueError):
+        return element("p", f"{path.name} cannot be read.", class_="empty")
+    image = element("img", src=source, alt=f"{stem}: image, truth, prediction, errors", loading="lazy")
+    caption = element("figcaption", element("strong", stem), " ", iou)
+    return element("figure", element("div", image, class_="scroll"), caption, class_="case")
+
+
+def _inlined(path: Path) -> str:
+    """The panels as a JPEG in a data address, without the legend that the file has below them."""
+    with Pil.open(path) as opened:
+        picture = opened.convert("RGB")
+        rows = int(opened.info.get("panel_rows", picture.height))
+    picture = picture.crop((0, 0, picture.width, rows))
+    picture.thumbnail((_WIDEST, _WIDEST))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=86, subsampling=0)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,332 @@
+"""Training, as a generator of events.
+
+    for event in train(Recipe.read("recipe.toml"), out=Path("run")):
+        print(event)
+
+The loop is :meth:`Run.go`. Whoever listens decides what to show; what must last is in the run folder, so a
+run can be killed at any moment and go on with ``resume=True``. With ``train.deterministic`` its weights then
+are, to the bit, those of a run that nobody disturbed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import time
+from collections import deque
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from segmentarium.data.dataset import DataSet
+from segmentarium.data.loader import Batch, TrainBatches
+from segmentarium.data.normalise import Normalise
+from segmentarium.engine.events import Checkpointed, Evaluated, Event, Finished, Note, Step
+from segmentarium.engine.learner import Learner, out_of_memory
+from segmentarium.engine.optim import learning_rate
+from segmentarium.engine.prepare import Prepared, prepare
+from segmentarium.engine.recipe import Recipe
+from segmentarium.engine.reproducible import Interruption, deterministic
+from segmentarium.engine.runfolder import RunFolder
+from segmentarium.engine.validation import score_split
+from segmentarium.errors import BadRecipe
+
+__all__ = ["train"]
+
+Reason = Literal["done", "interrupted", "time"]
+
+
+def train(
+    recipe: Recipe,
+    *,
+    out: str | Path,
+    resume: bool = False,
+    check_first: bool = True,
+    overwrite: bool = False,
+) -> Iterator[Event]:
+    """Train by ``recipe`` into the folder ``out``.
+
+    Under ``torchrun`` every process calls this alike; events come from the first one only.
+
+    Args:
+        resume: go on from the last checkpoint in ``out``; where there is none, begin anew and say so.
+        check_first: let the data set doctor look first, and refuse its errors.
+        overwrite: begin anew in a folder that holds a run.
+
+    Raises:
+        BadRecipe: an impossible setting, another recipe than the resumed run had, or a loss that is not
+            finite.
+        BadData: the doctor found errors, or there is nothing to train on.
+        BadRun: the resumed run has other data, or no whole checkpoint.
+        CannotWrite: ``out`` holds a run already, or the disk is full; the last checkpoint stays.
+        OutOfMemory: a batch does not fit, nor do its halves.
+    """
+    folder = RunFolder(Path(out))
+    with Interruption() as interruption:
+        prepared = prepare(recipe, folder, resume=resume, check_first=check_first, overwrite=overwrite)
+        with deterministic(recipe.train.deterministic, threads=prepared.threads):
+            run = Run.of(prepared)
+            for event in run.go(interruption):
+                if prepared.fabric.is_global_zero:
+                    yield event
+
+
+@dataclass
+class Run:
+    """A run under way; ``step`` steps are done."""
+
+    recipe: Recipe
+    folder: RunFolder
+    fabric: Fabric
+    data: DataSet
+    normalise: Normalise
+    learner: Learner
+    batches: TrainBatches
+    opening: tuple[Event, ...]
+    step: int = 0
+    best: float | None = None
+    scores: dict[str, Any] = field(default_factory=dict)
+    saved: int = 0
+    whole: bool = True
+    """Whether the state is that after a step, not that in the midst of one."""
+
+    @classmethod
+    def of(cls, prepared: Prepared) -> Run:
+        """Build what is trained, and bring it to where the checkpoint was taken."""
+        run = cls(
+            recipe=prepared.recipe,
+            folder=prepared.folder,
+            fabric=prepared.fabric,
+            data=prepared.data,
+            normalise=prepared.normalise,
+            learner=prepared.learner(),
+            batches=prepared.batches(),
+            opening=prepared.opening,
+        )
+        checkpoint = prepared.checkpoint
+        if checkpoint is not None:
+            run.learner.restore(checkpoint)
+            run.step = run.saved = checkpoint.step
+            run.best, run.scores = checkpoint.progress["best"], checkpoint.progress["scores"]
+        return run
+
+    def go(self, interruption: Interruption) -> Iterator[Event]:
+        """Train to the end, or to where somebody stops it."""
+        train, begin = self.recipe.train, time.perf_counter()
+        pace = Pace(train.batch)
+        reason: Reason = "done"
+        try:
+            yield from self.opening
+            if self.step >= train.steps:
+                yield Note(text=f"all {self.step} steps were done before: nothing is left to train")
+            yield from self._keep_house()  # what was due when the run was stopped
+            for batch in self.batches.batches(self.step, train.steps):
+                terms = yield from self._learn(batch)
+                pace.tick()
+                if self._due(train.log_every):
+                    yield self._log(self._told(terms, pace))
+                yield from self._keep_house()
+                pace.rest()
+                reason = self._reason_to_stop(interruption, begin)
+                if reason != "done":
+                    break
+            yield from self._close(reason, interruption.asked, begin)
+        except (GeneratorExit, KeyboardInterrupt):
+            if self.whole and self.step > self.saved and not self._evaluation_is_due():
+                self._save()
+            raise
+
+    def _learn(self, batch: Batch) -> Generator[Event, None, dict[str, Tensor]]:
+        """Do one step, if need be in halves; returns the terms of its loss."""
+        self.whole = False
+        try:
+            terms = self.learner.step(batch.images, batch.labels, self.step + 1)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            self.learner.halve(len(batch.images), error)
+            self.whole = True
+            told = f"out of memory at step {self.step + 1}: from now on each batch goes in two halves"
+            yield self._log(Note(text=f"{told}, which BatchNorm sees apart", level="warning"))
+            return (yield from self._learn(batch))
+        self._refuse_nonsense(terms["loss"])
+        self.step += 1
+        self.whole = True
+        return terms
+
+    def _refuse_nonsense(self, loss: Tensor) -> None:
+        """Stop at a loss that is not finite; a GPU is asked only when something is to be told or saved."""
+        train, step = self.recipe.train, self.step + 1
+        looked_at = any(_is_due(step, every, train.steps) for every in (
+            train.log_every, train.evaluate_every, train.checkpoint_every))  # fmt: skip
+        if (loss.device.type == "cpu" or looked_at) and not math.isfinite(loss):
+            rate = learning_rate(train, step)
+            raise BadRecipe(
+                f"the loss of step {step} is {float(loss)} (learning rate {rate:.2g})",
+                allowed="a finite loss",
+                cure=f"lower train.lr, or set train.clip_norm=1; the checkpoint of step {self.saved} stays",
+            )
+
+    def _told(self, terms: dict[str, Tensor], pace: Pace) -> Step:
+        numbers = {name: float(value) for name, value in terms.items()}
+        steps = self.recipe.train.steps
+        return Step(
+            step=self.step,
+            steps=steps,
+            loss=numbers.pop("loss"),
+            lr=learning_rate(self.recipe.train, self.step),
+            terms=numbers,
+            images_s=round(pace.images_s, 2),
+            eta_s=round(pace.step_s * (steps - self.step), 1),
+        )
+
+    def _keep_house(self) -> Iterator[Event]:
+        """Evaluate and save if this step calls for it and it was not done."""
+        if self._evaluation_is_due():
+            yield self._evaluate()
+        if self._due(self.recipe.train.checkpoint_every) and self.saved != self.step:
+            yield self._save()
+
+    def _evaluation_is_due(self) -> bool:
+        return self._due(self.recipe.train.evaluate_every) and self.scores.get("step") != self.step
+
+    def _evaluate(self) -> Evaluated:
+        begin = time.perf_counter()
+        found = score_split(
+            self.learner.published, self.data, self.normalise, self.fabric, tile=self.recipe.train.crop
+        )
+        best = self.best is None or found.mean_iou > self.best
+        event = Evaluated(
+            step=self.step,
+            mean_iou=found.mean_iou,
+            mean_dice=found.mean_dice,
+            pixel_accuracy=found.pixel_accuracy,
+            iou={
+                name: None if math.isnan(v) else float(v)
+                for name, v in zip(found.names, found.iou, strict=True)
+            },
+            best=best,
+            seconds=round(time.perf_counter() - begin, 2),
+        )
+        self.scores = {"step": self.step, "mean_iou": found.mean_iou, "mean_dice": found.mean_dice}
+        if best:
+            self.best = found.mean_iou
+        self._log(event)
+        if self.fabric.is_global_zero:
+            if best:
+                self.folder.checkpoints.save_best(self._checkpoint())
+            self.folder.write_results(self.folder.events())
+        return event
+
+    def _save(self) -> Checkpointed:
+        """Write a checkpoint; those that the recipe calls for are on record, those of interruptions not."""
+        event = Checkpointed(step=self.step, path="weights/last.safetensors")
+        if self._due(self.recipe.train.checkpoint_every):
+            self._log(event)
+        if self.fabric.is_global_zero:
+            self.folder.checkpoints.save(self._checkpoint(mark=self.folder.mark()))
+        self.saved = self.step
+        self.fabric.barrier()
+        return event
+
+    def _checkpoint(self, *, mark: int = 0) -> Any:
+        progress = {
+            "events_bytes": mark,
+            "best": self.best,
+            "scores": self.scores,
+            "threads": torch.get_num_threads(),
+            "normalise": self.normalise.to_json(),
+        }
+        return self.learner.checkpoint(self.step, metadata=self._metadata(), progress=progress)
+
+    def _metadata(self) -> dict[str, str]:
+        """What a weight file must say to be used alone; one key, as safetensors keeps no order of several."""
+        config = self.data.classes.to_json()
+        facts = {
+            "model": self.recipe.model.partition("@")[0],
+            "classes": config,
+            "in_channels": self.normalise.channels,
+            "normalise": self.normalise.to_json(),
+            "tile": list(self.recipe.train.crop),
+            "step": self.step,
+            "task": "semantic",
+            "licence": self.data.terms,
+            "data": self.data.name,
+            "ignore_id": next(iter(self.data.ignore_ids), 255),
+            "score": self.scores,
+        }
+        return {"segmentarium": json.dumps(facts, ensure_ascii=False)}
+
+    def _reason_to_stop(self, interruption: Interruption, begin: float) -> Reason:
+        """Why not to do another step; all processes agree on it."""
+        limit = self.recipe.train.time_limit_s
+        late = limit is not None and time.perf_counter() - begin >= limit
+        wish = 2 if interruption.asked else int(late and self.step < self.recipe.train.steps)
+        if self.fabric.world_size > 1:
+            flags = self.fabric.all_gather(torch.tensor(wish, device=self.fabric.device))
+            wish = int(torch.as_tensor(flags).max())
+        reasons: tuple[Reason, Reason, Reason] = ("done", "time", "interrupted")
+        return reasons[wish]
+
+    def _close(self, reason: Reason, asked: str, begin: float) -> Iterator[Event]:
+        if reason == "time" and self.scores.get("step") != self.step:
+            yield self._evaluate()
+        if self.step > self.saved:
+            yield self._save()
+        if reason == "interrupted":
+            yield Note(
+                text=f"stopped by {asked or 'another process'} after step {self.step}; go on with --resume"
+            )
+        yield self._log(
+            Finished(
+                step=self.step,
+                reason=reason,
+                best_mean_iou=self.best,
+                weights="weights/best.safetensors" if self.best is not None else "weights/last.safetensors",
+                seconds=round(time.perf_counter() - begin, 2),
+            )
+        )
+
+    def _log(self, event: Any) -> Any:
+        if self.fabric.is_global_zero:
+            self.folder.log(event)
+        return event
+
+    def _due(self, every: int) -> bool:
+        return _is_due(self.step, every, self.recipe.train.steps)
+
+
+def _is_due(step: int, every: int, steps: int) -> bool:
+    """Every so many steps, and after the last; never at step 0."""
+    return step > 0 and (step >= steps or (every > 0 and step % every == 0))
+
+
+class Pace:
+    """How fast steps follow one another: the median of the last ones, without evaluations and checkpoints."""
+
+    def __init__(self, batch: int) -> None:
+        self._batch, self._since = batch, time.perf_counter()
+        self._took: deque[float] = deque(maxlen=31)
+
+    def tick(self) -> None:
+        """A step is done."""
+        self._took.append(time.perf_counter() - self._since)
+        self.rest()
+
+    def rest(self) -> None:
+        """What was done since the last step was no training."""
+        self._since = time.perf_counter()
+
+    @property
+    def step_s(self) -> float:
+        return statistics.median(self._took)
+
+    @property
+    def images_s(self) -> float:
+        return self._batch / self.step_s

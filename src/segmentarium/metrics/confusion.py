@@ -1,0 +1,188 @@
+"""The streamed confusion matrix: one pass over the pixels, constant memory, every region score from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, no_type_check
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64, Integer
+from numba import njit
+
+from segmentarium.errors import BadData, BadMask
+from segmentarium.metrics import scores as score
+from segmentarium.metrics.scores import Tally
+from segmentarium.values.classes import VOID
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SemanticScores:
+    """All region scores of one confusion matrix; ``DEFINITIONS`` says what each means.
+
+    Arrays hold one value a class, in the order of ``names``; nan stands where a score is undefined.
+    ``undefined`` names the classes that are neither in truth nor in prediction: no mean includes them.
+    """
+
+    names: tuple[str, ...]
+    matrix: Int64[np.ndarray, "k k"]
+    iou: Float[np.ndarray, " k"]
+    dice: Float[np.ndarray, " k"]
+    precision: Float[np.ndarray, " k"]
+    recall: Float[np.ndarray, " k"]
+    mean_iou: float
+    mean_dice: float
+    pixel_accuracy: float
+    mean_accuracy: float
+    frequency_weighted_iou: float
+    undefined: tuple[str, ...]
+
+    @classmethod
+    def of(cls, matrix: Int64[np.ndarray, "k k"], *, names: Sequence[str] = ()) -> SemanticScores:
+        """Score a matrix with truth in rows and predictions in columns."""
+        names = _names(len(matrix), names)
+        tally = Tally.of(matrix)
+        arrays: Any = {name: function(tally) for name, function in score.PER_CLASS.items()}
+        numbers: Any = {name: float(function(tally)) for name, function in score.HEADLINES.items()}
+        absent = tuple(name for name, pixels in zip(names, tally.union, strict=True) if not pixels)
+        return cls(names=names, matrix=matrix, undefined=absent, **arrays, **numbers)
+
+    @property
+    def pixels(self) -> Int64[np.ndarray, " k"]:
+        """Pixels of each class in truth."""
+        return np.asarray(self.matrix.sum(1))
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines: plain numbers, None where a score is undefined; JSON has no nan."""
+        per_class = {
+            name: {key: plain(getattr(self, key)[i]) for key in score.PER_CLASS}
+            | {"pixels": int(self.pixels[i])}
+            for i, name in enumerate(self.names)
+        }
+        numbers: dict[str, Any] = {key: plain(getattr(self, key)) for key in score.HEADLINES}
+        undefined = list(self.undefined)
+        return numbers | {"per_class": per_class, "undefined": undefined, "matrix": self.matrix.tolist()}
+
+
+class ConfusionMatrix:
+    """Counts pairs of (true class, predicted class) over any number of images; truth in rows.
+
+    Args:
+        classes: how many there are; labels run from 0 to ``classes - 1``.
+        names: one a class, for messages and results; numbers if left out.
+        ignore: the truth value whose pixels are left out, whatever is predicted there.
+
+    >>> counts = ConfusionMatrix(2, names=["ground", "cell"])
+    >>> counts.update(np.array([[0, 1, 1]]), np.array([[0, 1, -1]]))
+    >>> counts.compute().mean_iou
+    1.0
+    """
+
+    def __init__(self, classes: int, *, names: Sequence[str] = (), ignore: int = VOID) -> None:
+        if classes < 1:
+            raise BadData(f"a confusion matrix of {classes} classes", allowed="one class or more")
+        self.names = _names(classes, names)
+        self.ignore = ignore
+        self.matrix = np.zeros((classes, classes), np.int64)
+
+    def update(
+        self,
+        prediction: Integer[np.ndarray, "*p"] | Bool[np.ndarray, "*p"],
+        truth: Integer[np.ndarray, "*t"] | Bool[np.ndarray, "*t"],
+    ) -> None:
+        """Add the pixels of one image, a batch or a volume; see :func:`count_pairs` for what is refused."""
+        self.matrix += count_pairs(prediction, truth, classes=len(self.matrix), ignore=self.ignore)
+
+    def merge(self, other: ConfusionMatrix) -> None:
+        """Add the counts of another part of the data; the order of parts makes no difference."""
+        if other.names != self.names:
+            raise BadData(
+                f"a confusion matrix of {', '.join(other.names)}",
+                allowed=f"the same classes in the same order: {', '.join(self.names)}",
+            )
+        self.matrix += other.matrix
+
+    def reset(self) -> None:
+        """Forget all counts."""
+        self.matrix[:] = 0
+
+    def compute(self) -> SemanticScores:
+        """The scores of all that was added so far; later updates do not change them."""
+        return SemanticScores.of(self.matrix.copy(), names=self.names)
+
+
+def count_pairs(
+    prediction: Integer[np.ndarray, "*p"] | Bool[np.ndarray, "*p"],
+    truth: Integer[np.ndarray, "*t"] | Bool[np.ndarray, "*t"],
+    *,
+    classes: int,
+    ignore: int = VOID,
+) -> Int64[np.ndarray, "k k"]:
+    """The confusion matrix of one prediction and its truth: truth in rows, predictions in columns.
+
+    Args:
+        ignore: the truth value whose pixels are left out.
+
+    Raises:
+        BadMask: the shapes differ, or a pixel outside void holds no class; nothing is counted then.
+    """
+    if prediction.shape != truth.shape:
+        raise BadMask(
+            f"a prediction of shape {prediction.shape} for a truth of shape {truth.shape}",
+            allowed="equal shapes",
+            cure="resize the prediction to the truth with the nearest label, never the truth",
+        )
+    table = _histogram(_flat(prediction), _flat(truth), classes, ignore)
+    for what, outside in (("truth", table[classes]), ("prediction", table[:classes, classes])):
+        if outside.any():
+            raise _outside(what, prediction, truth, classes=classes, ignore=ignore)
+    return np.asarray(table[:classes, :classes])
+
+
+def plain(value: float) -> float | None:
+    """A float for JSON: None instead of nan."""
+    return None if np.isnan(value) else float(value)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check  # a wrapper that checks arguments could not be compiled
+def _histogram(prediction, truth, classes, ignore):  # pragma: no cover - compiled
+    """Count into ``classes + 2`` rows (then values that are no class, then void) and ``classes + 1`` columns.
+
+    Neighbouring pixels mostly fall into the same bin, and an increment has to wait for the one before it:
+    four tables filled in turn take that wait away. The spare rows and column take the branches away.
+    """
+    outside, void, width = np.uint64(classes), np.uint64(classes + 1), np.uint64(classes + 1)
+    tables = np.zeros((4, (classes + 2) * (classes + 1)), np.int64)
+    for i in range(truth.size):
+        t, p = np.int64(truth[i]), np.int64(prediction[i])  # negatives become huge below, hence outside
+        row = void if t == ignore else min(np.uint64(t), outside)
+        tables[i % 4, row * width + min(np.uint64(p), outside)] += 1
+    return tables.sum(0).reshape(classes + 2, classes + 1)
+
+
+def _flat(labels: Any) -> Any:
+    """Labels in one row; rare integer types are widened so that few kernels are compiled."""
+    labels = np.ascontiguousarray(labels).reshape(-1)
+    if labels.dtype == np.bool_:
+        return labels.view(np.uint8)
+    return labels if labels.dtype in (np.uint8, np.uint16, np.int32, np.int64) else labels.astype(np.int64)
+
+
+def _outside(what: str, prediction: Any, truth: Any, *, classes: int, ignore: int) -> BadMask:
+    """The error that names the first value of ``what`` that is no class, and where it stands."""
+    labels = prediction if what == "prediction" else truth
+    wrong = (truth != ignore) & ((labels < 0) | (labels >= classes))
+    at = tuple(int(i) for i in np.argwhere(wrong)[0])
+    return BadMask(
+        f"{what} holds {int(labels[at])} at {at} and {int(wrong.sum())} such pixels in all",
+        allowed=f"0 to {classes - 1}" + (f", and {ignore} for void" if what == "truth" else ""),
+        cure="check that model and data set use the same classes",
+    )
+
+
+def _names(classes: int, names: Sequence[str]) -> tuple[str, ...]:
+    chosen = tuple(names) or tuple(str(i) for i in range(classes))
+    if len(chosen) != classes:
+        raise BadData(f"{len(chosen)} names for {classes} classes", allowed="one name a class")
+    return chosen

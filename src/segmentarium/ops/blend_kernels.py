@@ -1,0 +1,110 @@
+"""Compiled loops behind :mod:`segmentarium.ops.blend`.
+
+Classes lie innermost, so that a row of scores is one run of memory whatever the number of classes.
+Annotations would be checked by a wrapper that the compiler cannot see through, hence ``no_type_check``.
+"""
+
+from __future__ import annotations
+
+from typing import no_type_check
+
+import numpy as np
+from numba import njit
+
+PLAIN = {"cache": True, "nogil": True, "error_model": "numpy"}
+ONE = np.float32(1)  # a plain 1 would turn single precision into double
+
+
+@njit(**PLAIN)
+@no_type_check
+def _deposit(target, source, weight, weights, seam):
+    """Add weighted scores up to ``seam``, where an earlier tile left its own; beyond it, overwrite."""
+    for j in range(seam):
+        target[j] += weight * weights[j] * source[j]
+    for j in range(seam, source.size):
+        target[j] = weight * weights[j] * source[j]
+
+
+@njit(**PLAIN)
+@no_type_check
+def add_scores(sums, place, scores, offset, weights_y, weights_x, filled, seam, start, stop):
+    """``sums += weight * scores`` for a tile whose scores have the tile's own resolution.
+
+    Args:
+        sums: a ring of rows, each ``width * k`` numbers.
+        place: the row of the ring and the number within the row where the tile begins.
+        scores: ``(h, w * k)``, of which ``offset`` rows and numbers are margin and left out.
+        weights_y: one a row.
+        weights_x: one a number, so each repeated ``k`` times.
+        filled: rows of the tile that earlier rows of tiles reached; there, all is added.
+        seam: numbers of a row that the tile to the left reached; below ``filled`` only those are added.
+        start, stop: the rows of the tile to work on.
+    """
+    (slot, begin), (skip_y, skip_x), length = place, offset, weights_x.size
+    for y in range(start, stop):
+        target = sums[(slot + y) % len(sums), begin : begin + length]
+        source = scores[skip_y + y, skip_x : skip_x + length]
+        _deposit(target, source, weights_y[y], weights_x, length if y < filled else seam)
+
+
+@njit(**PLAIN)
+@no_type_check
+def _widen(source, classes, columns, shares, widened):
+    """Interpolate a row of scores along the row."""
+    last = source.size // classes - 1
+    for x in range(columns.size):
+        left, right = columns[x] * classes, min(columns[x] + 1, last) * classes
+        share = shares[x]
+        for k in range(classes):
+            widened[x * classes + k] = (ONE - share) * source[left + k] + share * source[right + k]
+
+
+@njit(**PLAIN)
+@no_type_check
+def add_resized_scores(
+    sums, place, scores, classes, rows, columns, weights_y, weights_x, filled, seam, start, stop
+):
+    """As :func:`add_scores` for scores below the tile's resolution, which are interpolated on the way.
+
+    ``rows`` and ``columns`` hold the scores before each pixel and the shares of those after it. A row of
+    scores is widened once and then serves all pixel rows it lies next to.
+    """
+    (slot, begin), (before_y, share_y), (before_x, share_x) = place, rows, columns
+    length = before_x.size * classes
+    upper = np.empty(length, np.float32)
+    lower = np.empty(length, np.float32)
+    blend = np.empty(length, np.float32)
+    widened = -2
+    for y in range(start, stop):
+        row = before_y[y]
+        if row != widened:
+            if row == widened + 1:
+                upper, lower = lower, upper
+            else:
+                _widen(scores[row], classes, before_x, share_x, upper)
+            _widen(scores[min(row + 1, len(scores) - 1)], classes, before_x, share_x, lower)
+            widened = row
+        share = share_y[y]
+        for j in range(length):
+            blend[j] = (ONE - share) * upper[j] + share * lower[j]
+        target = sums[(slot + y) % len(sums), begin : begin + length]
+        _deposit(target, blend, weights_y[y], weights_x, length if y < filled else seam)
+
+
+@njit(**PLAIN)
+@no_type_check
+def argmax_rows(sums, slot, classes, labels, start, stop):
+    """The first class of the largest sum, for the rows ``start .. stop`` of ``labels``.
+
+    ``slot`` is the ring's row for the first row of ``labels``.
+    """
+    for y in range(start, stop):
+        row = sums[(slot + y) % len(sums)]
+        for x in range(labels.shape[1]):
+            best, arg = row[x * classes], 0
+            for k in range(1, classes):
+                score = row[x * classes + k]
+                better = score > best
+                best = score if better else best
+                arg = k if better else arg
+            labels[y, x] = arg

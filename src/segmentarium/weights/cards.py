@@ -1,0 +1,145 @@
+"""Cards: what is known of a network and of its weights, as TOML beside the weights.
+
+A card is data: reading one runs nothing and needs no torch. ``cards/unet.toml`` describes ``models/unet.py``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from segmentarium.errors import BadData, UnknownName, WeightsMismatch
+
+CARDS = Path(__file__).parent / "cards"
+
+Table = TypeVar("Table")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsCard:
+    """One set of weights.
+
+    ``file`` is relative to the folder of this module; weights that are not in the package have ``url`` and
+    ``sha256`` in its place. ``score`` says what, on which data, and measured by whom.
+    """
+
+    variant: str
+    licence: str
+    data: str
+    classes: tuple[str, ...]
+    file: str = ""
+    url: str = ""
+    sha256: str = ""
+    input: dict[str, Any] = field(default_factory=dict)
+    score: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies.
+
+        Raises:
+            WeightsMismatch: it has to be fetched first; says from where to where.
+        """
+        if self.file:
+            return Path(__file__).parent / self.file
+        path = Path.home() / ".cache" / "segmentarium" / Path(self.url).name
+        if not path.is_file():
+            raise WeightsMismatch(
+                f"these weights are not on this machine (licence: {self.licence})",
+                allowed=f"a file with SHA-256 {self.sha256[:12]}...",
+                cure=f"fetch {self.url} to {path}",
+            )
+        return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One architecture.
+
+    ``variants`` holds millions of parameters, exact to the last one; ``licence`` is that of our file.
+    """
+
+    title: str
+    paper: str
+    task: str
+    output: str
+    licence: str
+    variants: dict[str, float]
+    note: str = ""
+    weights: dict[str, WeightsCard] = field(default_factory=dict)
+
+    def parameters(self, variant: str) -> int:
+        """How many parameters ``variant`` has, as written in the card."""
+        return round(self.variants[variant] * 1e6)
+
+
+def cards() -> dict[str, Card]:
+    """All cards by architecture."""
+    return {path.stem: _read(path) for path in sorted(CARDS.glob("*.toml"))}
+
+
+def read_card(architecture: str) -> Card:
+    """The card of ``architecture``.
+
+    Raises:
+        UnknownName: there is none.
+        BadData: it has an unknown, missing or wrongly typed entry.
+    """
+    path = CARDS / f"{architecture}.toml"
+    known = [file.stem for file in CARDS.glob("*.toml")]
+    if architecture not in known:
+        raise UnknownName.among("architecture", architecture, known, cure="see `seg models`")
+    return _read(path)
+
+
+def find(architecture: str, weights: str) -> WeightsCard:
+    """The weights that ``architecture@weights`` names.
+
+    Raises:
+        UnknownName: there are none of that name.
+    """
+    known = read_card(architecture).weights
+    if weights not in known:
+        raise UnknownName.among(f"weights of {architecture}", weights, known, cure="see `seg models`")
+    return known[weights]
+
+
+def _read(path: Path) -> Card:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise BadData(f"the card {path.name} is no TOML ({error})", cure="mend it there") from error
+    return _strict(Card, table, where=path.name)
+
+
+def _strict(kind: type[Table], table: object, *, where: str) -> Table:
+    """``table`` as the dataclass ``kind``: every entry known, every needed one there, lists as tuples."""
+    if not isinstance(table, Mapping):
+        raise BadData(f"{where} is {table!r}", allowed="a table", cure="mend the card")
+    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    for name in table:
+        if name not in known:
+            raise BadData(f"{where}: {UnknownName.among('entry', name, known)}")
+    for name, f in known.items():
+        if name not in table and f.default is MISSING and f.default_factory is MISSING:
+            raise BadData(f"{where}: no entry {name!r}", allowed=", ".join(known), cure="add it to the card")
+    hints = get_type_hints(kind)
+    return kind(**{name: _typed(value, hints[name], f"{where}: {name}") for name, value in table.items()})
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    wanted = get_origin(hint) or hint
+    if wanted is tuple and isinstance(value, list):
+        value = tuple(value)
+    inner = get_args(hint)[-1] if wanted is dict else object
+    good = isinstance(value, wanted)
+    if good and inner is WeightsCard:
+        return {name: _strict(WeightsCard, entry, where=f"{where}.{name}") for name, entry in value.items()}
+    if good and wanted is dict and inner is float:
+        good = all(isinstance(entry, int | float) for entry in value.values())
+    if not good:
+        raise BadData(f"{where} is {value!r}", allowed=f"a {wanted.__name__}", cure="mend the card")
+    return value

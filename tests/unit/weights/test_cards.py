@@ -1,0 +1,111 @@
+"""Cards are read strictly, and the catalogue from them without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import segmentarium.weights.cards as shelf
+from segmentarium.engine.catalogue import models, show
+from segmentarium.errors import BadData, SegError, UnknownName, WeightsMismatch
+from segmentarium.models import architectures, build
+from segmentarium.weights.cards import cards, find, read_card
+
+HEAD = """
+title = "Net"
+paper = "arXiv:0000.00000"
+task = "semantic"
+output = "semantic"
+licence = "Apache-2.0"
+variants = { paper = 1.5, small = 0.25 }
+"""
+WEIGHTS = """
+[weights.cells]
+variant = "small"
+licence = "CC0-1.0"
+data = "some cells"
+classes = ["ground", "cell"]
+score = { iou = 0.9, on = "val" }
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(shelf, "CARDS", tmp_path)
+    return tmp_path
+
+
+def test_every_architecture_has_a_card() -> None:
+    assert set(cards()) == set(architectures())
+
+
+def test_a_card_is_read(folder: Path) -> None:
+    (folder / "net.toml").write_text(HEAD + WEIGHTS + 'file = "files/net.safetensors"\n')
+    card = read_card("net")
+    assert card.parameters("small") == 250_000
+    assert find("net", "cells").classes == ("ground", "cell")
+    assert find("net", "cells").path == Path(shelf.__file__).parent / "files" / "net.safetensors"
+    with pytest.raises(UnknownName, match="did you mean 'cells'"):
+        find("net", "cels")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (HEAD + 'tittle = "x"', "did you mean 'title'"),
+        (HEAD.replace('paper = "arXiv:0000.00000"', ""), "no entry 'paper'"),
+        (HEAD.replace('"semantic"', "3"), "task is 3"),
+        (HEAD.replace("1.5", '"many"'), "variants is"),
+        (HEAD + WEIGHTS.replace("licence", "license"), "weights.cells: unknown entry 'license'"),
+        (HEAD + "oops", "is no TOML"),
+        (HEAD + "[weights]\ncells = 3", "weights.cells is 3"),
+        (HEAD + "weights = 3", "weights is 3"),
+    ],
+)
+def test_a_bad_card_is_told(folder: Path, text: str, told: str) -> None:
+    (folder / "net.toml").write_text(text)
+    with pytest.raises(BadData, match=told):
+        read_card("net")
+
+
+def test_weights_elsewhere_say_where(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (folder / "net.toml").write_text(
+        HEAD + WEIGHTS + 'url = "https://example.org/cells.safetensors"\nsha256 = "ab"\n'
+    )
+    with pytest.raises(WeightsMismatch, match=r"CC0-1\.0.*fetch https://example\.org/cells\.safetensors to"):
+        _ = find("net", "cells").path
+
+
+def test_the_catalogue_lists_what_can_be_built() -> None:
+    rows = models()
+    assert rows[0].name == "unet"
+    assert {"name", "task", "paper", "output", "parameters", "weights", "licence"} <= set(rows[0].as_dict())
+    assert "unet-small" in {row.name for row in models(task="semantic")}
+    assert all(row.parameters > 0 for row in rows)
+    build("unet-tiny", classes=2)
+
+
+def test_show_tells_of_weights() -> None:
+    facts = show("unet-tiny").as_dict()
+    assert facts["parameters"] == facts["variants"]["tiny"]
+    assert show("unet-resnet50").entry.parameters == 0
+
+
+@pytest.mark.parametrize("name", ["unt", "unet-tinny", "unet@nothing", "unet-tiny@nothing"])
+def test_show_refuses_what_is_not(name: str) -> None:
+    with pytest.raises(UnknownName):
+        show(name)
+    with pytest.raises(SegError):
+        models(task="sing")
+
+
+def test_neither_needs_torch() -> None:
+    code = (
+        "import sys; from segmentarium.engine.catalogue import models, show; models(); show('unet-tiny');"
+        "sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
