@@ -32,6 +32,8 @@ def train(wishes: Wishes, voice: Voice, *, dry_run: bool = False) -> None:
             tell_plan(made, voice)
         return
     done = watch(fit(wishes), voice)
+    if done is None:  # not the first of several processes
+        return
     voice.line({"kind": "fitted", **done.as_dict()})
     tell_scores(done.scores, voice)
     report, weights, run = (shown(path) for path in (done.report, done.weights, done.run))

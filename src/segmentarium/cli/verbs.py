@@ -100,7 +100,8 @@ def check(
         Path | None, typer.Option(help="Write a corrected copy of the data set to this folder.")
     ] = None,
     pictures: Annotated[
-        Path | None, typer.Option(help="Write a small picture of each finding to this folder.")
+        Path | None,
+        typer.Option(help="Folder for a picture of each finding (default: runs/check/NAME)."),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -110,6 +111,8 @@ def check(
     from segmentarium.engine.check import check as run
 
     voice = Voice(as_json=as_json, quiet=quiet)
+    if pictures is None and voice.chatty:
+        pictures = Path("runs/check") / data.resolve().name
     with voice.progress() as bar:
         task = bar.add_task("checking", total=None, note="")
         report = run(

@@ -63,6 +63,9 @@ def _say(bar: Progress, text: str) -> None:
 
 def tell_findings(report: CheckReport, voice: Voice) -> None:
     """The doctor's findings: what, where, how to cure it."""
+    voice.say(f"looks like: {shown(report.facts['looks_like'])}")
+    for note in report.notes:
+        voice.say(f"[dim]{shown(note)}[/dim]")
     if not report.findings:
         voice.say("[green]clean[/green]: nothing found that would make training wrong")
     for finding in report.findings:
@@ -70,7 +73,12 @@ def tell_findings(report: CheckReport, voice: Voice) -> None:
         where = f" at {finding.where}" if finding.where else ""
         voice.say(f"{SEVERITY[finding.severity]} [bold]{finding.fault}[/bold]: {shown(finding.message)}")
         voice.say(shown(f"  {', '.join(map(str, finding.files[:3]))}{more}{where}\n  cure: {finding.cure}"))
+        if finding.picture is not None:
+            voice.say(shown(f"  picture: {finding.picture}"))
     voice.say(f"\n{len(report.errors)} errors, {len(report.warnings)} warnings")
+    if report.after is not None:
+        left = f"{len(report.after.errors)} errors, {len(report.after.warnings)} warnings left in the copy"
+        voice.say(f"{len(report.repairs)} files corrected or left out; {left}")
 
 
 def tell_plan(made: Plan, voice: Voice) -> None:

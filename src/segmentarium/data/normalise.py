@@ -71,9 +71,9 @@ class Normalise:
     def fit(cls, images: Iterable[Shaped[np.ndarray, "_ _ _"]]) -> tuple[Normalise, str]:
         """Measure a sample of images; returns the map and, in a sentence, why it has this range.
 
-        Images count equally whatever their size. The channel count is the commonest, but three where grey and RGB
-        are mixed, since colour cannot be brought back; images that have another one are converted where that is
-        possible, and left out of the measurement where not.
+        Images count equally whatever their size. The channel count is the commonest, but three where grey and
+        RGB are mixed, since colour cannot be brought back; images that have another one are converted where
+        that is possible, and left out of the measurement where not.
 
         Raises:
             BadData: no image at all.

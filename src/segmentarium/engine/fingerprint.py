@@ -135,7 +135,8 @@ def _without_pixels(image: Image) -> Image:
 
 
 def _summary(data: DataSet, images: Sequence[Image], tally: _Tally) -> Fingerprint:
-    sizes = sorted((image.size for image in images), key=lambda size: size[0] * size[1])
+    sizes = sorted((image.pixels.shape[:2] for image in images), key=lambda size: size[0] * size[1])
+    small, median, large = ((h, w) for h, w in (sizes[0], sizes[len(sizes) // 2], sizes[-1]))
     channels = [image.channels for image in images]
     usual = max(set(channels), key=channels.count)
     dtypes = [str(image.pixels.dtype) for image in images]
@@ -146,7 +147,7 @@ def _summary(data: DataSet, images: Sequence[Image], tally: _Tally) -> Fingerpri
         layout=data.layout,
         images={split: len(pairs) for split, pairs in data.splits.items()},
         looked_at=len(images),
-        sizes={"smallest": sizes[0], "median": sizes[len(sizes) // 2], "largest": sizes[-1]},
+        sizes={"smallest": small, "median": median, "largest": large},
         channels=usual,
         other_channels=sum(c != usual for c in channels),
         dtype=max(set(dtypes), key=dtypes.count),

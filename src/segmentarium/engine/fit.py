@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+import os
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from segmentarium.data import open_data
 from segmentarium.engine.evaluate import Evaluation, evaluate
-from segmentarium.engine.events import Event, Note
+from segmentarium.engine.events import Event, Finished, Note, Started
+from segmentarium.engine.fingerprint import fingerprint
 from segmentarium.engine.load import load
-from segmentarium.engine.plan import Plan, plan, plan_json
+from segmentarium.engine.plan import Plan, plan, seconds_of
 from segmentarium.engine.recipe import Recipe
 from segmentarium.engine.report import report
 from segmentarium.engine.train import train
 from segmentarium.errors import BadRecipe, BadRun
-from segmentarium.values.files import atomic_text, ensure_folder
+from segmentarium.values.files import atomic_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +103,12 @@ def settle(wishes: Wishes) -> tuple[Recipe, Plan | None]:
         )
     if wishes.source.suffix == ".toml":
         return _from_file(wishes), None
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise BadRecipe(
+            "several processes would each make a plan of their own",
+            allowed="a recipe",
+            cure=f"write one first: seg plan {wishes.source} -o recipe.toml",
+        )
     made = plan(
         wishes.source,
         model=wishes.model,
@@ -123,30 +131,48 @@ def _from_file(wishes: Wishes) -> Recipe:
         images = len(open_data(recipe.data).train)
         recipe = recipe.override([f"train.steps={-(-wishes.epochs * images // recipe.train.batch)}"])
     if wishes.time is not None:
-        from segmentarium.engine.plan import seconds_of
-
         recipe = recipe.override([f"train.time_limit_s={seconds_of(wishes.time)}"])
     return recipe
 
 
-def fit(wishes: Wishes) -> Generator[Event, None, Fitted]:
-    """Do the whole main job; the generator's return value is the finished run."""
+def fit(wishes: Wishes) -> Generator[Event, None, Fitted | None]:
+    """Do the whole main job; the generator returns the finished run, or None in all but the first process.
+
+    Raises:
+        KeyboardInterrupt: somebody stopped it; the checkpoint is written, ``resume`` goes on from there.
+    """
     recipe, made = settle(wishes)
     if made is not None:
         yield from _tell(made)
     return (yield from fit_recipe(recipe, wishes=wishes, made=made))
 
 
-def fit_recipe(recipe: Recipe, *, wishes: Wishes, made: Plan | None = None) -> Generator[Event, None, Fitted]:
-    """Train by ``recipe``, then score the best weights and write the report."""
-    started = False
+def fit_recipe(
+    recipe: Recipe, *, wishes: Wishes, made: Plan | None = None, reasons: Mapping[str, str] | None = None
+) -> Generator[Event, None, Fitted | None]:
+    """Train by ``recipe``, then score the best weights and write the report.
+
+    Args:
+        made: the plan that the recipe comes from, if any; without one the data is measured for the report.
+        reasons: sentences by recipe key, for a recipe without a plan.
+    """
+    last: Event | None = None
     for event in train(recipe, out=wishes.out, resume=wishes.resume, overwrite=wishes.exist_ok):
-        if not started and made is not None:
-            ensure_folder(wishes.out)
-            atomic_text(wishes.out / "plan.json", plan_json(made))
-        started = True
+        if isinstance(event, Started) and not (wishes.resume and (wishes.out / "plan.json").is_file()):
+            atomic_json(wishes.out / "plan.json", _origin(recipe, made, reasons or {}))
+        last = event
         yield event
-    return finish(wishes.out)
+    if isinstance(last, Finished) and last.reason == "interrupted":
+        raise KeyboardInterrupt
+    return finish(wishes.out) if last is not None else None
+
+
+def _origin(recipe: Recipe, made: Plan | None, reasons: Mapping[str, str]) -> dict[str, Any]:
+    """What ``plan.json`` holds."""
+    if made is not None:
+        return made.as_dict()
+    facts = fingerprint(open_data(recipe.data)).as_dict()
+    return {"recipe": recipe.as_dict(), "reasons": dict(reasons), "fingerprint": facts}
 
 
 def finish(run: Path) -> Fitted:

@@ -1,13 +1,11 @@
 """A plan: look at the data and the machine, and write a recipe, a reason for each choice, and a forecast.
 
 That a fingerprint of the data decides the settings is nnU-Net's idea (Isensee et al. 2021,
-doi:10.1038/s41592-020-01008-z); the rules are our own, chosen for small budgets, and stand in the reasons that
-the plan prints.
+doi:10.1038/s41592-020-01008-z); the rules are our own, for small budgets, and stand in the reasons it prints.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -274,8 +272,3 @@ def _steps(
     )
     reasons["train.steps"] = f"{asked}, {forecast.step_s:.2f} s a step measured here"
     return max(20, int(SHARE_FOR_STEPS * budget / forecast.step_s))
-
-
-def plan_json(made: Plan) -> str:
-    """The plan as it stands in a run folder's ``plan.json``."""
-    return json.dumps(made.as_dict(), indent=2, ensure_ascii=False) + "\n"

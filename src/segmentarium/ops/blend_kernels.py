@@ -73,7 +73,6 @@ def add_resized_scores(
     length = before_x.size * classes
     upper = np.empty(length, np.float32)
     lower = np.empty(length, np.float32)
-    blend = np.empty(length, np.float32)
     widened = -2
     for y in range(start, stop):
         row = before_y[y]
@@ -84,11 +83,28 @@ def add_resized_scores(
                 _widen(scores[row], classes, before_x, share_x, upper)
             _widen(scores[min(row + 1, len(scores) - 1)], classes, before_x, share_x, lower)
             widened = row
-        share = share_y[y]
-        for j in range(length):
-            blend[j] = (ONE - share) * upper[j] + share * lower[j]
         target = sums[(slot + y) % len(sums), begin : begin + length]
-        _deposit(target, blend, weights_y[y], weights_x, length if y < filled else seam)
+        below = weights_y[y] * share_y[y]
+        above = weights_y[y] - below
+        edge = length if y < filled else seam
+        for j in range(edge):
+            target[j] += weights_x[j] * (above * upper[j] + below * lower[j])
+        for j in range(edge, length):
+            target[j] = weights_x[j] * (above * upper[j] + below * lower[j])
+
+
+@njit(**PLAIN)
+@no_type_check
+def argmax_innermost(row, classes, labels):
+    """The first best class of each pixel of a row, the classes of a pixel lying side by side."""
+    for x in range(labels.size):
+        best, arg = row[x * classes], 0
+        for k in range(1, classes):
+            score = row[x * classes + k]
+            better = score > best
+            best = score if better else best
+            arg = k if better else arg
+        labels[x] = arg
 
 
 @njit(**PLAIN)
@@ -99,12 +115,4 @@ def argmax_rows(sums, slot, classes, labels, start, stop):
     ``slot`` is the ring's row for the first row of ``labels``.
     """
     for y in range(start, stop):
-        row = sums[(slot + y) % len(sums)]
-        for x in range(labels.shape[1]):
-            best, arg = row[x * classes], 0
-            for k in range(1, classes):
-                score = row[x * classes + k]
-                better = score > best
-                best = score if better else best
-                arg = k if better else arg
-            labels[y, x] = arg
+        argmax_innermost(sums[(slot + y) % len(sums)], classes, labels[y])

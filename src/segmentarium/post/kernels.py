@@ -11,6 +11,8 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
+from segmentarium.ops.blend_kernels import argmax_innermost
+
 PLAIN = {"cache": True, "nogil": True, "error_model": "numpy"}
 ONE = np.float32(1)  # a plain 1 would turn single precision into double
 FEW = 6
@@ -46,14 +48,8 @@ def argmax_planes(scores, top, left, labels, start, stop):
 def argmax_pixels(scores, top, left, labels, start, stop):
     """As :func:`argmax_planes`, for scores pixel by pixel."""
     for y in range(start, stop):
-        for x in range(labels.shape[1]):
-            pixel = scores[top + y, left + x]
-            best, arg = pixel[0], 0
-            for k in range(1, pixel.size):
-                better = pixel[k] > best
-                best = pixel[k] if better else best
-                arg = k if better else arg
-            labels[y, x] = arg
+        row = scores[top + y, left : left + labels.shape[1]].reshape(-1)
+        argmax_innermost(row, scores.shape[2], labels[y])
 
 
 @njit(**PLAIN)

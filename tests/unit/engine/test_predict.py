@@ -67,12 +67,12 @@ def test_the_mask_has_the_size_of_the_image_and_class_ids(
 ) -> None:
     source = write(tmp_path / "in" / "a ü.png", *size)
     (row,) = rows_of(source, model=model, out=tmp_path / "out", probs=True)
-    mask = Pil.open(tmp_path / "out" / "a ü.png")
     assert row.error is None
-    assert mask.mode == "P"
-    assert mask.size == size[::-1]
-    assert set(np.unique(np.array(mask))) <= {0, 7}
-    assert Pil.open(str(row.overlay)).width >= size[1]
+    with Pil.open(tmp_path / "out" / "a ü.png") as mask:
+        assert (mask.mode, mask.size) == ("P", size[::-1])
+        assert set(np.unique(np.array(mask))) <= {0, 7}
+    with Pil.open(str(row.overlay)) as overlay:
+        assert overlay.width >= size[1]
     with np.load(str(row.probs)) as file:
         assert file["probs"].shape == (2, *size)
     assert sum(row.shares.values()) == pytest.approx(1)
@@ -81,7 +81,8 @@ def test_the_mask_has_the_size_of_the_image_and_class_ids(
 def test_tiles_and_the_whole_path_write_what_a_call_answers(model: Model, tmp_path: Path) -> None:
     source = write(tmp_path / "big.png", 90, 70)
     rows_of(source, model=model, out=tmp_path / "out", tile=32)
-    written = np.array(Pil.open(tmp_path / "out" / "big.png"))
+    with Pil.open(tmp_path / "out" / "big.png") as mask:
+        written = np.array(mask)
     result = model(source, tile=32)
     assert np.array_equal(written, np.array([0, 7])[result.labels])
 
@@ -200,7 +201,7 @@ def test_a_run_folder_gives_its_best_weights(tmp_path: Path) -> None:
     ("changes", "told"),
     [
         ({"classes": Classes.named("a", "b", "c").to_json()}, "does not fit"),
-        ({"model": "unet-tinny"}, "tiny"),
+        ({"model": "unett-tiny"}, "unet"),
         ({"normalise": {}}, "normalisation"),
         ({"tile": []}, "not understood"),
     ],

@@ -73,7 +73,9 @@ def fit_of(picture: Pil.Image, labels: np.ndarray) -> Fit | None:
 def find(survey: Survey) -> Iterator[Finding]:
     """Files that fit clearly better when turned; files or whole sets that do when shifted."""
     fitted = [sample for sample in survey.samples if sample.fit and _has_true_edges(sample, survey)]
-    exif, flipped, upright = [], [], []
+    exif: list[Hit] = []
+    flipped: list[Hit] = []
+    upright = []
     for sample in fitted:
         turn = better_turn(sample.fit)
         if not turn or not sample.truth:

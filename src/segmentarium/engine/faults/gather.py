@@ -68,7 +68,7 @@ def _picture(
         dtype=str(pixels.dtype),
         orientation=header.orientation,
         top=_top(pixels),
-        digest=blake2b(np.ascontiguousarray(pixels), digest_size=16).digest(),
+        digest=blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest(),
         signature=likeness.signature_of(shown),
         tints=likeness.tints_of(pixels, classes),
     )

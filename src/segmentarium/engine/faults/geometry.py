@@ -10,7 +10,8 @@ from segmentarium.engine.faults.survey import Picture, Survey, Truth
 
 def find(survey: Survey) -> Iterator[Finding]:
     """Sizes that differ, told apart by whether an EXIF orientation explains them."""
-    exif, sizes = [], []
+    exif: list[Hit] = []
+    sizes: list[Hit] = []
     for sample in survey.samples:
         image, truth = sample.image, sample.truth
         if truth is None or image.trouble or truth.trouble or image.size == truth.size:

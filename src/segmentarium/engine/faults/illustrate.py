@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def illustrate(findings: Iterable[Finding], survey: Survey, folder: Path) -> tup
         path = folder / f"{number:02d}-{finding.fault}.png"
         sheet = draw(finding, survey)
         if sheet is not None:
-            atomic_write(path, lambda file, sheet=sheet: sheet.save(file, "PNG"))
+            atomic_write(path, partial(sheet.save, format="PNG"))
         drawn.append(finding if sheet is None else replace(finding, picture=path))
     return tuple(drawn)
 
@@ -123,6 +124,6 @@ def _mask(path: Path | None, image: Pil.Image | None) -> Pil.Image | None:
     found, places = np.unique(raw.values, return_inverse=True)
     labels = places.reshape(raw.values.shape).astype(np.int32)
     colors = np.array([distinct_color(int(v) % 251) if v else (0, 0, 0) for v in found], np.uint8)
-    if image is not None and image.size == labels.shape[::-1]:
+    if image is not None and np.asarray(image).shape[:2] == raw.values.shape:
         return Pil.fromarray(tint(np.asarray(image), labels, colors, labels >= 0, alpha=0.6))
     return Pil.fromarray(colors[labels])

@@ -34,7 +34,8 @@ def signature_of(picture: Pil.Image) -> np.ndarray | None:
         return None
     strength = np.sqrt(np.maximum(ndimage.uniform_filter(cells * cells, 9, mode="reflect"), 0))
     cells = cells / (strength + 0.15 * strength.mean() + 0.5)
-    return np.round(cells * (127 / np.abs(cells).max())).astype(np.int8).reshape(-1)
+    signature: np.ndarray = np.round(cells * (127 / np.abs(cells).max())).astype(np.int8).reshape(-1)
+    return signature
 
 
 def tints_of(pixels: np.ndarray, labels: np.ndarray | None) -> dict[int, float]:

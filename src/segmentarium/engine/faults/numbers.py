@@ -85,8 +85,8 @@ def is_permuted(
 
     So it is after tools that sort a palette by frequency: position 1 holds the colour of class 3.
     """
-    entries = {v: tuple(int(c) for c in palette[v]) for v in used if v < len(palette)}
-    meant = {v: colors.get(color) for v, color in entries.items()}  # type: ignore[call-overload]
+    entries = {v: palette[v].tolist() for v in used if v < len(palette)}
+    meant = {v: colors.get((red, green, blue)) for v, (red, green, blue) in entries.items()}
     if any(identity is None for identity in meant.values()):
         return False
     return any(identity != value for value, identity in meant.items())

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 
 from segmentarium.engine.report.markup import Markup, Number, element, shortened, thousands
 
-_SLANTED_FROM = 5
-"""From so many classes on, the names above the columns are slanted."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Layout:
-    """Where things stand, in pixels."""
+    """Where things stand, in pixels; names too long for a column are slanted."""
 
     cell: float
     left: float
@@ -25,7 +22,7 @@ class _Layout:
     def of(cls, names: Sequence[str]) -> _Layout:
         cell = max(14.0, min(64.0, 640 / len(names)))
         left = 14 + 7.0 * max(len(shortened(name)) for name in names)
-        slanted = len(names) >= _SLANTED_FROM
+        slanted = left - 6 > cell
         letters = min(13.0, cell * 0.75)
         return cls(
             cell=cell, left=left, top=left * 0.8 if slanted else 26.0, letters=letters, slanted=slanted

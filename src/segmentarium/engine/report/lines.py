@@ -10,7 +10,7 @@ from itertools import accumulate
 from segmentarium.engine.report.markup import Markup, Number, element, join, shortened, thousands
 
 WIDTH, HEIGHT = 520, 250
-LEFT, RIGHT, TOP, BOTTOM = 46, 96, 12, 30
+LEFT, RIGHT, TOP, BOTTOM = 56, 96, 12, 30
 COLORS = 7
 """Series colours ``--series-0`` ... of the style sheet, chosen for the colour-blind too; the rest is grey."""
 

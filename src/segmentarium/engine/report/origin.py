@@ -158,8 +158,9 @@ def plan(run: RunFiles) -> Markup:
         else element("p", "No reasons were recorded."),
         element(
             "details",
-            element("summary", f"{len(rest)} further settings"),
+            element("summary", f"{len(rest)} further settings" if rows else "The settings"),
             table(("Setting", "Value"), others),
+            open=not rows,
         )
         if rest
         else None,

@@ -19,11 +19,9 @@ _GROUPS = {
     "typical": ("Typical: around the median", 3),
     "best": ("The best", 3),
 }
-_ERRORS = {
-    "missed": FALSE_NEGATIVE,
-    "painted where nothing is": FALSE_POSITIVE,
-    "one class taken for another": CONFUSED,
-}
+_MISSED = {"missed": FALSE_NEGATIVE, "painted where nothing is": FALSE_POSITIVE}
+_CONFUSED = {"one class taken for another": CONFUSED}
+_BACKGROUND = ("background", "_background_")
 _WIDEST = 1600
 _CAPTION = re.compile(r"\d+_(?P<stem>.*)_iou(?P<iou>[\d.]+)")
 
@@ -43,11 +41,11 @@ def pictures(run: RunFiles) -> Markup:
 
 def _legend(run: RunFiles) -> Markup:
     """One legend for all pictures; a background is not tinted, hence not named."""
-    named = [
-        entry for entry in run.classes if str(entry["name"]).lower() not in ("background", "_background_")
-    ]
+    named = [entry for entry in run.classes if str(entry["name"]).lower() not in _BACKGROUND]
+    kinds = _MISSED if len(named) < len(run.classes) else {}
+    kinds = kinds | (_CONFUSED if len(named) > 1 else {})
     classes = [element("span", swatch(entry.get("color")), str(entry["name"])) for entry in named]
-    errors = [element("span", swatch(color), name) for name, color in _ERRORS.items()]
+    errors = [element("span", swatch(color), name) for name, color in kinds.items()]
     return join(element("div", classes, class_="legend"), element("div", "Errors: ", errors, class_="legend"))
 
 
