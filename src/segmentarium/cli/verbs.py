@@ -176,7 +176,7 @@ def train(
     imgsz: Annotated[int | None, typer.Option(help="Side of the training crop, in pixels.")] = None,
     batch: Annotated[int | None, typer.Option(help="Images a step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that prepare batches.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Threads that prepare batches ahead.")] = None,
     amp: Annotated[bool | None, typer.Option("--amp/--no-amp", help="Mixed precision.")] = None,
     device: Device = "auto",
     project: Annotated[Path, typer.Option(help="Folder of runs, when no --output is given.")] = Path(
@@ -216,6 +216,9 @@ def predict(
     overlay: Annotated[
         bool, typer.Option("--overlay/--no-overlay", help="Draw the mask over the picture.")
     ] = True,
+    exist_ok: Annotated[
+        bool, typer.Option("--exist-ok", help="Replace files that no prediction wrote.")
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -234,6 +237,7 @@ def predict(
         probs=save_prob,
         overlay=overlay,
         device=device,
+        overwrite=exist_ok,
     )
     failed = 0
     told = []

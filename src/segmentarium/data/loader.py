@@ -112,9 +112,8 @@ class TrainBatches:
         if self._workers == 0:
             yield from map(self.batch_at, range(start_step, stop_step))
             return
-        threads = torch.get_num_threads()
-        pool = ThreadPoolExecutor(self._workers, "batches", initializer=torch.set_num_threads, initargs=(1,))
-        torch.set_num_threads(threads)
+        # The workers must not call torch.set_num_threads: it would slow the network down as well.
+        pool = ThreadPoolExecutor(self._workers, "batches")
         steps, waiting = iter(range(start_step, stop_step)), deque[_Pending]()
         try:
             while True:

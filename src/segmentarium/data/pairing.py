@@ -50,6 +50,7 @@ def list_files(folder: Path) -> tuple[Path, ...]:
 
 
 def is_data(path: Path) -> bool:
+    """Whether ``path`` is a visible picture, volume or region file."""
     name = path.name.lower()
     known = path.suffix.lower() in PICTURES or name.endswith((*VOLUMES, REGIONS))
     return known and not name.startswith(".") and path.is_file()

@@ -20,10 +20,12 @@ Field = Float32[np.ndarray, "*s"]
 
 
 def disc(place: Place) -> Field:
+    """A disc; a ball in space."""
     return _length(place) - np.float32(0.9)
 
 
 def rectangle(place: Place) -> Field:
+    """An upright rectangle; a box in space."""
     return _box(place, (0.6, 0.95, 0.6))
 
 
@@ -48,11 +50,13 @@ def star(place: Place) -> Field:
 
 
 def ellipse(place: Place) -> Field:
+    """Half as wide as high."""
     axes = np.array([0.52, 1.0, 0.7][: len(place)], np.float32).reshape(-1, *[1] * (place.ndim - 1))
     return np.float32(0.7) * (_length(place / axes) - 1)
 
 
 def cross(place: Place) -> Field:
+    """Bars along the axes."""
     bars = [
         _box(place, tuple(0.95 if axis == long else 0.3 for axis in range(3))) for long in range(len(place))
     ]
@@ -73,32 +77,39 @@ def crescent(place: Place) -> Field:
 
 
 def stripes(place: Place) -> Field:
+    """Even stripes across the first axis."""
     return _sharp(np.sin(2 * np.pi * place[0]))
 
 
 def dots(place: Place) -> Field:
+    """A lattice of dots."""
     return _sharp(np.cos(2 * np.pi * place[0]) + np.cos(2 * np.pi * place[1]) - np.float32(0.7))
 
 
 def waves(place: Place) -> Field:
+    """Stripes that swing."""
     return _sharp(np.sin(2 * np.pi * (place[0] + np.float32(0.25) * np.sin(np.pi * place[1]))))
 
 
 def circles(place: Place) -> Field:
+    """Rings around the centre."""
     return _sharp(np.sin(2 * np.pi * _length(place)))
 
 
 def checks(place: Place) -> Field:
+    """A soft checkerboard."""
     return _sharp(3 * np.sin(np.pi * place[0]) * np.sin(np.pi * place[1]))
 
 
 def marble(place: Place) -> Field:
+    """Winding veins."""
     swirl = np.sin(np.float32(3.1) * place[1] + 2 * np.sin(np.float32(1.7) * place[0]))
     veins: Field = np.sin(np.float32(2.3) * place[0] + 2 * swirl)
     return (veins + 1) / 2
 
 
 def spokes(place: Place) -> Field:
+    """Eight rays around the centre."""
     return _sharp(np.sin(8 * np.arctan2(place[1], place[0])))
 
 
@@ -130,6 +141,7 @@ def texture_of(index: int) -> Form:
 
 
 def color_of(index: int) -> Color:
+    """The usual colour of class ``index``, from 1."""
     return COLORS[index - 1] if index <= len(COLORS) else distinct_color(index)
 
 

@@ -49,6 +49,7 @@ def make_optimizer(network: nn.Module, train: Train) -> Optimizer:
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:
+    """Give every group the learning rate ``rate``."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 

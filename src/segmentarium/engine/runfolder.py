@@ -85,7 +85,8 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove what an earlier run wrote about its course; foreign files stay."""
-        shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
+        for folder in (self.checkpoints.folder, *(self.path / name for name in ("worst", "typical", "best"))):
+            shutil.rmtree(folder, ignore_errors=True)
         for name in ("events.jsonl", "results.csv", "summary.json", "report.html"):
             (self.path / name).unlink(missing_ok=True)
 

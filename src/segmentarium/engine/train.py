@@ -16,6 +16,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -60,19 +61,18 @@ def train(
         overwrite: begin anew in a folder that holds a run.
 
     Raises:
-        BadRecipe: an impossible setting, another recipe than the resumed run had, or a loss that is not
-            finite.
+        BadRecipe: an impossible setting, a recipe other than the resumed run's, a loss that is not finite.
         BadData: the doctor found errors, or there is nothing to train on.
         BadRun: the resumed run has other data, or no whole checkpoint.
         CannotWrite: ``out`` holds a run already, or the disk is full; the last checkpoint stays.
         OutOfMemory: a batch does not fit, nor do its halves.
     """
     folder = RunFolder(Path(out))
-    with Interruption() as interruption:
-        prepared = prepare(recipe, folder, resume=resume, check_first=check_first, overwrite=overwrite)
-        with deterministic(recipe.train.deterministic, threads=prepared.threads):
-            run = Run.of(prepared)
-            for event in run.go(interruption):
+    prepared = prepare(recipe, folder, resume=resume, check_first=check_first, overwrite=overwrite)
+    with deterministic(recipe.train.deterministic, threads=prepared.threads), Interruption() as interruption:
+        run = Run.of(prepared)
+        with closing(run.go(interruption)) as events:  # a listener who leaves early gets a checkpoint
+            for event in events:
                 if prepared.fabric.is_global_zero:
                     yield event
 
@@ -116,7 +116,7 @@ class Run:
             run.best, run.scores = checkpoint.progress["best"], checkpoint.progress["scores"]
         return run
 
-    def go(self, interruption: Interruption) -> Iterator[Event]:
+    def go(self, interruption: Interruption) -> Generator[Event, None, None]:
         """Train to the end, or to where somebody stops it."""
         train, begin = self.recipe.train, time.perf_counter()
         pace = Pace(train.batch)

@@ -94,7 +94,8 @@ class LabelMap:
         Raises:
             BadMask: an index without class, an id above 65535, or a class present whose id means void.
         """
-        low, high = int(self.labels.min(initial=VOID)), int(self.labels.max(initial=VOID))
+        # An unsigned type cannot hold VOID, so it cannot be the initial value of min and max.
+        low, high = (int(self.labels.min()), int(self.labels.max())) if self.labels.size else (VOID, VOID)
         if low < VOID or high >= len(self.classes):
             came = f"class index {low if low < VOID else high} in a label map of {len(self.classes)} classes"
             raise BadMask(

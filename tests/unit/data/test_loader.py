@@ -96,6 +96,12 @@ def test_threads_change_nothing(drawn: DataSet, workers: int) -> None:
     assert all(same(a, b) for a, b in zip(plain, threaded, strict=True))
 
 
+def test_workers_leave_the_threads_of_the_network_alone(drawn: DataSet) -> None:
+    before = torch.get_num_threads()
+    for _ in batches(drawn, workers=2).batches(0, 2):
+        assert torch.get_num_threads() == before
+
+
 def test_processes_share_one_batch(drawn: DataSet) -> None:
     whole = batches(drawn).batch_at(1)
     parts = [batches(drawn, rank=rank, world=2).batch_at(1) for rank in (0, 1)]

@@ -45,6 +45,12 @@ def test_saved_as_ids_with_colours(tmp_path: Path, dtype: type) -> None:
         assert (picture.mode, picture.size) == ("P", (3, 2))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_predictions_are_unsigned_and_are_saved_too(tmp_path: Path, dtype: type) -> None:
+    labels = np.array([[0, 1], [2, 1]], dtype)
+    assert read_mask(LabelMap(labels, CLASSES).save(tmp_path / "m.png")).values.tolist() == [[0, 7], [3, 7]]
+
+
 def test_large_ids_need_sixteen_bits(tmp_path: Path) -> None:
     classes = Classes([Class(id=0, name="a", color=(0, 0, 0)), Class(id=4000, name="b", color=(9, 9, 9))])
     labels = np.array([[0, 1, VOID]], np.int32)
