@@ -36,6 +36,8 @@ def train(wishes: Wishes, voice: Voice, *, dry_run: bool = False) -> None:
         return
     voice.line({"kind": "fitted", **done.as_dict()})
     tell_scores(done.scores, voice)
+    for sentence in done.missed:
+        voice.say(f"[yellow]{shown(sentence)}[/yellow]")
     report, weights, run = (shown(path) for path in (done.report, done.weights, done.run))
     voice.say(f"\nreport   [bold]{report}[/bold]\nweights  [bold]{weights}[/bold]")
     voice.say(f"\nNext: [bold]seg predict PICTURES -m {run}[/bold]")

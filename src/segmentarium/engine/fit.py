@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from segmentarium.data import open_data
+from segmentarium.engine.curves import Curves
 from segmentarium.engine.evaluate import Evaluation, evaluate
 from segmentarium.engine.events import Event, Finished, Note, Started
 from segmentarium.engine.fingerprint import fingerprint
 from segmentarium.engine.load import load
+from segmentarium.engine.memory import peak_memory_mb
 from segmentarium.engine.plan import Plan, plan, seconds_of
 from segmentarium.engine.recipe import Recipe
 from segmentarium.engine.report import report
@@ -70,12 +75,13 @@ class Wishes:
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """A finished run: its folder, its page and its scores on the validation split."""
+    """A finished run: folder, page, scores on the validation split, and expected scores that it missed."""
 
     run: Path
     report: Path
     weights: Path
     scores: Evaluation
+    missed: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -84,6 +90,7 @@ class Fitted:
             "report": str(self.report),
             "weights": str(self.weights),
             "scores": self.scores.as_dict(),
+            "missed": list(self.missed),
         }
 
 
@@ -157,11 +164,13 @@ def fit_recipe(
         reasons: sentences by recipe key, for a recipe without a plan.
     """
     last: Event | None = None
-    for event in train(recipe, out=wishes.out, resume=wishes.resume, overwrite=wishes.exist_ok):
-        if isinstance(event, Started) and not (wishes.resume and (wishes.out / "plan.json").is_file()):
-            atomic_json(wishes.out / "plan.json", _origin(recipe, made, reasons or {}))
-        last = event
-        yield event
+    with Curves(wishes.out) as curves:
+        for event in train(recipe, out=wishes.out, resume=wishes.resume, overwrite=wishes.exist_ok):
+            if isinstance(event, Started) and not (wishes.resume and (wishes.out / "plan.json").is_file()):
+                atomic_json(wishes.out / "plan.json", _origin(recipe, made, reasons or {}))
+            curves.add(event)
+            last = event
+            yield event
     if isinstance(last, Finished) and last.reason == "interrupted":
         raise KeyboardInterrupt
     return finish(wishes.out) if last is not None else None
@@ -184,9 +193,37 @@ def finish(run: Path) -> Fitted:
     )
     if weights is None:
         raise BadRun(f"{run} holds no weights", cure=f"train on: seg train {recipe.data} -o {run} --resume")
+    _note_memory(run)
     data = open_data(recipe.data)
     scores = evaluate(load(weights, device=recipe.train.device), data, out=run)
-    return Fitted(run=run, report=report(run), weights=weights, scores=scores)
+    missed = outside(recipe.expect, scores.scores.as_dict())
+    return Fitted(run=run, report=report(run), weights=weights, scores=scores, missed=missed)
+
+
+def outside(expect: Mapping[str, tuple[float, float]], scores: Mapping[str, Any]) -> tuple[str, ...]:
+    """A sentence for each score that is not in the band that the recipe expects.
+
+    Raises:
+        BadRecipe: the recipe expects a score that does not exist.
+    """
+    missed = []
+    for name, (low, high) in expect.items():
+        if not isinstance(scores.get(name), int | float):
+            known = [key for key, value in scores.items() if isinstance(value, int | float)]
+            raise BadRecipe(f"recipe.expect: unknown score {name!r}", allowed=", ".join(known))
+        if not low <= scores[name] <= high:
+            missed.append(f"{name} is {scores[name]:.3f}, the recipe expects {low:g} to {high:g}")
+    return tuple(missed)
+
+
+def _note_memory(run: Path) -> None:
+    """Add the most memory that this process ever held, and the GPU's, to ``env.json``."""
+    path = run / "env.json"
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    facts["peak_memory_mb"] = round(peak_memory_mb(), 1)
+    if torch.cuda.is_available():
+        facts["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated() / 1e6, 1)
+    atomic_json(path, facts)
 
 
 def _tell(made: Plan) -> Iterator[Event]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -11,6 +10,7 @@ import psutil
 import torch
 from torch.nn import functional
 
+from segmentarium.engine.memory import Peak
 from segmentarium.engine.recipe import Recipe
 from segmentarium.models import build
 
@@ -75,38 +75,6 @@ def measure(recipe: Recipe, *, classes: int, in_channels: int, device: str, step
         network(noise[:1])
         pixel_s = (time.perf_counter() - begin) / (train.crop[0] * train.crop[1])
     return Forecast(step_s=sorted(times)[len(times) // 2], pixel_s=pixel_s, step_mb=peak.above_mb)
-
-
-class Peak:
-    """The most memory in use while this context is open, above what was in use when it opened.
-
-    On a GPU the allocator keeps the figure; on a CPU a thread looks at the process a hundred times a second.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.device, self.above_mb = device, 0.0
-        self._process, self._done = psutil.Process(), threading.Event()
-
-    def __enter__(self) -> Peak:
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
-        self._before = self._now()
-        self._watcher = threading.Thread(target=self._watch, daemon=True)
-        self._watcher.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._watcher.join()
-
-    def _watch(self) -> None:
-        while not self._done.wait(0.01):
-            self.above_mb = max(self.above_mb, self._now() - self._before)
-
-    def _now(self) -> float:
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device) / 1e6
-        return float(self._process.memory_info().rss) / 1e6
 
 
 def _one_step(network: torch.nn.Module, optimizer: torch.optim.Optimizer, noise: torch.Tensor) -> float:

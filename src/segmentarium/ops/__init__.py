@@ -1,1 +1,1 @@
-"""Operations: arrays in, arrays out; tiles and their blending, run-length code, resampling, border weights."""
+"""Operations: arrays in, arrays out; tiles, blending, run-length code, resampling, border weights."""
