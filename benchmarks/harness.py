@@ -23,6 +23,7 @@ class Race:
     work: float = 1.0
     unit: str = "calls"
     seconds: dict[str, list[float]] = field(default_factory=dict)
+    cpu_seconds: dict[str, list[float]] = field(default_factory=dict)
 
     def run(self, contenders: dict[str, Callable[[], object]], *, rounds: int = 7) -> Race:
         """Call each once to warm up, then all of them in turn, ``rounds`` times."""
@@ -30,21 +31,28 @@ class Race:
             call()
         for _ in range(rounds):
             for name, call in contenders.items():
-                begun = time.perf_counter()
+                begun, worked = time.perf_counter(), time.process_time()
                 call()
                 self.seconds.setdefault(name, []).append(time.perf_counter() - begun)
+                self.cpu_seconds.setdefault(name, []).append(time.process_time() - worked)
         return self
 
     def median(self, name: str) -> float:
         return statistics.median(self.seconds[name])
 
+    def cpu(self, name: str) -> float:
+        """Median of the processor time of all threads: what other jobs on the machine disturb least."""
+        return statistics.median(self.cpu_seconds[name])
+
     def show(self) -> None:
-        """Print medians, the spread, the number of runs, and speed as a multiple of the first contender's."""
+        """Print medians, the spread, processor time, and speed as a multiple of the first contender's."""
         first = next(iter(self.seconds))
         machine = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}"
-        heads = ("median", "fastest", "slowest", "runs", f"{self.unit}/s", "ratio")
+        heads = ("median", "fastest", "slowest", "cpu", "runs", f"{self.unit}/s", "ratio", "by cpu")
         print(f"\n{self.title}\n{machine}\n{'contender':<34}" + "".join(f"{head:>11}" for head in heads))
         for name, runs in self.seconds.items():
-            times = "".join(f"{1e3 * value:>8.1f} ms" for value in (self.median(name), min(runs), max(runs)))
+            spans = self.median(name), min(runs), max(runs), self.cpu(name)
+            times = "".join(f"{1e3 * value:>8.1f} ms" for value in spans)
             speed, ratio = self.work / self.median(name), self.median(first) / self.median(name)
-            print(f"{name:<34}{times}{len(runs):>11}{speed:>11.1f}{ratio:>11.2f}")
+            by_cpu = self.cpu(first) / self.cpu(name)
+            print(f"{name:<34}{times}{len(runs):>11}{speed:>11.1f}{ratio:>11.2f}{by_cpu:>11.2f}")

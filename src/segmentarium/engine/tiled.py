@@ -179,19 +179,24 @@ def _blended(source: Source, eye: Eye, tiling: Tiling, *, probs: bool) -> Iterat
             views = [_mirrored(pixels[:, window.left : window.right], tiling.tile) for window in some]
             scores = _innermost(eye.scores(views, [limits] * len(views)))
             if band is None:
-                band = RollingBand(
-                    classes=scores.shape[-1], size=size, tile=tiling.tile, overlap=tiling.overlap
-                )
+                band = _band(scores.shape[-1], size, tiling, keep=probs)
             for tile, window in zip(scores, some, strict=True):
                 band.add(tile, window)
         assert band is not None
         yield _taken(band, stop, probs=probs)
 
 
+def _band(classes: int, size: tuple[int, int], tiling: Tiling, *, keep: bool) -> RollingBand:
+    kind = label_type(classes)
+    return RollingBand(
+        classes=classes, size=size, tile=tiling.tile, overlap=tiling.overlap, kind=kind, keep=keep
+    )
+
+
 def _taken(band: RollingBand, stop: int, *, probs: bool) -> Band:
     top = band.top
     shares = _softmax(band.scores(stop)) if probs else None
-    return Band(top, band.finish(stop, label_type(band.classes)), shares)
+    return Band(top, band.finish(stop), shares)
 
 
 def _softmax(scores: Float32[np.ndarray, "n w k"]) -> Float16[np.ndarray, "k n w"]:

@@ -38,7 +38,8 @@ def argmax_resized(
         Class indices, in the smallest of uint8, uint16 and int32 that holds them.
     """
     part = window or Window(0, 0, *size)
-    if logits.device.type != "cpu":
+    shrinks = size[0] < logits.shape[2] or size[1] < logits.shape[3]  # then the resized scores are the lesser
+    if shrinks or logits.device.type != "cpu":
         return _argmax_strips(logits, size, part)
     labels = np.empty((len(logits), *part.size), label_type(logits.shape[1]))
     for scores, chosen in zip(logits.detach(), labels, strict=True):

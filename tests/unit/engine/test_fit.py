@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -21,19 +22,21 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def wishes(source: Path, out: Path, *settings: str, **how: object) -> Wishes:
+def wishes(source: Path, out: Path, *, resume: bool = False, exist_ok: bool = False) -> Wishes:
     fixed = ("train.steps=4", "train.batch=2", "train.evaluate_every=2", "train.checkpoint_every=2")
-    return Wishes(source=source, out=out, model="unet-tiny", settings=(*fixed, *settings), **how)  # type: ignore[arg-type]
+    return Wishes(source=source, out=out, model="unet-tiny", settings=fixed, resume=resume, exist_ok=exist_ok)
 
 
 def run(wanted: Wishes) -> tuple[list[Event], Fitted]:
-    events, job = [], fit(wanted)
-    while True:
-        try:
-            events.append(next(job))
-        except StopIteration as end:
-            assert end.value is not None
-            return events, end.value
+    """The events of a whole run, and what it returns."""
+    results: list[Fitted | None] = []
+
+    def job() -> Generator[Event, None, None]:
+        results.append((yield from fit(wanted)))
+
+    events = list(job())
+    assert results[0] is not None
+    return events, results[0]
 
 
 def test_a_folder_becomes_a_report(shapes: Path, tmp_path: Path) -> None:
@@ -42,8 +45,8 @@ def test_a_folder_becomes_a_report(shapes: Path, tmp_path: Path) -> None:
     assert [event.step for event in events if isinstance(event, Step)] == [1, 2, 3, 4]
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert {
-        "recipe.toml", "args.yaml", "plan.json", "env.json", "dataset_fingerprint.json", "splits.json", "check.json",
-        "events.jsonl", "results.csv", "summary.json", "report.html", "weights", "worst",
+        "recipe.toml", "args.yaml", "plan.json", "env.json", "dataset_fingerprint.json", "splits.json",
+        "check.json", "events.jsonl", "results.csv", "summary.json", "report.html", "weights", "worst",
     } <= names  # fmt: skip
     assert json.loads((tmp_path / "run" / "env.json").read_text())["peak_memory_mb"] > 50
     assert (

@@ -317,15 +317,25 @@ def test_jpeg_orientation(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_rows_of_a_plain_tiff_are_mapped(folder: Path, dtype: type) -> None:
+def test_rows_of_a_plain_tiff_are_read_alone(folder: Path, dtype: type) -> None:
     values = (RNG.random((40, 9, 3)) * 99).astype(dtype)
     for order in "<>":
         tifffile.imwrite(folder / "rows.tif", values, photometric="rgb", byteorder=order)
         rows = open_rows(folder / "rows.tif")
         assert rows.mapped
         assert (rows.shape, rows.dtype, len(rows)) == ((40, 9, 3), dtype, 40)
-        assert (rows[10:20] == values[10:20]).all()
-        assert rows[10:20].dtype == dtype
+        for some in (slice(10, 20), slice(38, 99), slice(3, 20, 4), slice(5, 5)):
+            assert (rows[some] == values[some]).all()
+            assert rows[some].dtype == dtype
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_told(folder: Path) -> None:
+    np.save(folder / "a.npy", RGB)
+    rows = open_rows(folder / "a.npy")
+    (folder / "a.npy").write_bytes((folder / "a.npy").read_bytes()[:-1])
+    assert (rows[0:2] == RGB[0:2]).all()
+    with pytest.raises(BadImage, match="cut off"):
+        rows[0 : len(RGB)]
 
 
 def test_rows_of_other_files(folder: Path) -> None:
@@ -336,6 +346,8 @@ def test_rows_of_other_files(folder: Path) -> None:
     np.save(folder / "a.npy", RGB)
     assert open_rows(folder / "a.npy").mapped
     assert (open_rows(folder / "a.npy")[0:5] == RGB).all()
+    np.save(folder / "f.npy", np.asfortranarray(RGB))
+    assert (open_rows(folder / "f.npy")[1:3] == RGB[1:3]).all()
     np.save(folder / "b.npy", RGB.astype(np.int64))
     with pytest.raises(BadImage, match="int64"):
         open_rows(folder / "b.npy")
