@@ -101,7 +101,7 @@ def race(name: str, size: tuple[int, int], rounds: int) -> None:
 
 
 def _monai(network: nn.Module, source: Repeated, name: str) -> dict[str, Callable[[], object]]:
-    """MONAI, where it is installed, on an image that is normalised beforehand; it needs scores at full size."""
+    """MONAI, where it is installed, on an image normalised beforehand; it needs scores at full size."""
     if name != "cheap" or find_spec("monai") is None:
         return {}
     from monai.inferers import sliding_window_inference

@@ -38,7 +38,7 @@ def demo(
     voice = Voice(as_json=as_json, quiet=quiet)
     out = output or Path("runs/demo")
     done = watch(run(out, seed=seed, device=device), voice)
-    voice.result(done.as_dict())
+    voice.line({"kind": "demonstrated", **done.as_dict()})
     for line in done.lines():
         voice.say(line)
 

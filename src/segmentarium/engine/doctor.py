@@ -6,7 +6,6 @@ import os
 import platform
 import time
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import psutil
@@ -14,19 +13,9 @@ import torch
 
 from segmentarium.engine.device import choose_device
 from segmentarium.engine.forecast import measure
+from segmentarium.engine.packages import PACKAGES, installed
 from segmentarium.engine.recipe import Recipe, Train
 
-PACKAGES = (
-    "segmentarium",
-    "torch",
-    "torchvision",
-    "timm",
-    "lightning-fabric",
-    "numba",
-    "numpy",
-    "pillow",
-    "tifffile",
-)
 OPTIONAL = {"tensorboard": "curves in TensorBoard: pip install 'segmentarium[track]'"}
 
 
@@ -80,17 +69,10 @@ def doctor(*, device: str = "auto", seconds: float = 10.0) -> Facts:
         threads=torch.get_num_threads(),
         memory_gb=memory.total / 1e9,
         free_memory_gb=memory.available / 1e9,
-        packages={name: v for name in PACKAGES if (v := _version(name))},
-        missing={name: cure for name, cure in OPTIONAL.items() if not _version(name)},
+        packages=installed(*PACKAGES),
+        missing={name: cure for name, cure in OPTIONAL.items() if not installed(name)},
         speeds=_speeds(chosen.name, seconds),
     )
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
 
 
 def _speeds(device: str, seconds: float) -> dict[str, float]:

@@ -18,7 +18,7 @@ from segmentarium.engine.events import Event, Finished, Note, Started
 from segmentarium.engine.fingerprint import fingerprint
 from segmentarium.engine.load import load
 from segmentarium.engine.memory import peak_memory_mb
-from segmentarium.engine.plan import Plan, plan, seconds_of
+from segmentarium.engine.plan import Plan, plan, seconds_of, with_valid_crop
 from segmentarium.engine.recipe import Recipe
 from segmentarium.engine.report import report
 from segmentarium.engine.train import train
@@ -103,13 +103,13 @@ def settle(wishes: Wishes) -> tuple[Recipe, Plan | None]:
     """
     kept = wishes.out / "recipe.toml"
     if wishes.resume and kept.is_file():
-        return Recipe.read(kept).override(wishes.overrides()), None
+        return with_valid_crop(Recipe.read(kept).override(wishes.overrides())), None
     if wishes.source is None:
         raise BadRecipe(
             "neither data nor recipe was named", cure="give a folder or a .toml: seg train DATA -o RUN"
         )
     if wishes.source.suffix == ".toml":
-        return _from_file(wishes), None
+        return with_valid_crop(_from_file(wishes)), None
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise BadRecipe(
             "several processes would each make a plan of their own",
@@ -127,7 +127,7 @@ def settle(wishes: Wishes) -> tuple[Recipe, Plan | None]:
         seed=wishes.seed or 0,
         device=wishes.device,
     )
-    recipe = made.recipe.override(wishes.overrides())
+    recipe = with_valid_crop(made.recipe.override(wishes.overrides()))
     return recipe, replace(made, recipe=recipe)
 
 

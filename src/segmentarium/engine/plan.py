@@ -101,7 +101,9 @@ def plan(
         augment=_choose_augment(facts, reasons),
         train=_choose_train(facts, chosen, crop, batch, device, reasons),
     )
-    draft = _with_valid_crop(draft, reasons)
+    wanted, draft = draft.train.crop, with_valid_crop(draft)
+    if draft.train.crop != wanted:
+        reasons["train.crop"] = f"{draft.train.crop}: valid convolutions lose a border and want even poolings"
     forecast = measure(draft, classes=len(data.classes), in_channels=facts.channels, device=chosen.name)
     recipe = replace(
         draft,
@@ -115,17 +117,14 @@ def plan(
     )
 
 
-def _with_valid_crop(draft: Recipe, reasons: dict[str, str]) -> Recipe:
-    """Unpadded networks take certain sizes only: the crop grows to the next of them."""
+def with_valid_crop(recipe: Recipe) -> Recipe:
+    """The same recipe with a crop that its network takes: for unpadded networks it may have to grow."""
     with torch.device("meta"):
-        border, input_side = geometry_of(build(draft.model, classes=2))
+        border, input_side = geometry_of(build(recipe.model.partition("@")[0], classes=2))
     if not border:
-        return draft
-    sides = [input_side(max(1, side - 2 * border)) for side in draft.train.crop]
-    reasons["train.crop"] = (
-        f"{sides[0]}x{sides[1]}: valid convolutions lose {border} pixels a side and want even poolings"
-    )
-    return replace(draft, train=replace(draft.train, crop=(sides[0], sides[1])))
+        return recipe
+    height, width = (input_side(max(1, side - 2 * border)) for side in recipe.train.crop)
+    return replace(recipe, train=replace(recipe.train, crop=(height, width)))
 
 
 class Length(NamedTuple):

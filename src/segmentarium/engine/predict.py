@@ -15,7 +15,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, sqrt
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,10 +24,11 @@ import numpy as np
 from jaxtyping import Int64, Shaped
 from PIL import Image as Pil
 
+from segmentarium.engine.learner import out_of_memory
 from segmentarium.engine.load import Model, load
 from segmentarium.engine.sources import find_images, output_stems
-from segmentarium.engine.tiled import Source
-from segmentarium.errors import CannotWrite, SegError
+from segmentarium.engine.tiled import Source, Tiling, label_bands
+from segmentarium.errors import CannotWrite, OutOfMemory, SegError
 from segmentarium.values.draw import overlay as draw_overlay
 from segmentarium.values.files import atomic_json, atomic_write, ensure_folder
 from segmentarium.values.image import read_image
@@ -53,7 +54,7 @@ class Prediction:
         size: height and width of mask and upright image.
         shares: of each class among the pixels.
         seconds: for reading, predicting and writing.
-        notes: what reading changed, and at which scale the overlay is.
+        notes: what reading changed, what did not fit into memory, and at which scale the overlay is.
     """
 
     source: str
@@ -161,11 +162,12 @@ def _predict_one(source: Path, target: Path, order: _Order) -> Prediction:
     try:
         pixels, notes = _open(source)
         ensure_folder(target.parent)
-        seen = _write_mask(pixels, target, order)
+        seen, told = _fitting(pixels, target, order)
     except CannotWrite:
         raise
     except SegError as error:
         return Prediction(source=str(source), error=str(error), seconds=time.perf_counter() - begin)
+    notes += told
     mask, overlay, probs = target.with_name(target.name + ".png"), None, None
     if order.overlay:
         overlay = _write_overlay(pixels, seen, target.with_name(target.name + "_overlay.jpg"))
@@ -203,7 +205,42 @@ class _Seen:
     probs: Shaped[np.ndarray, "k h w"] | None
 
 
-def _write_mask(pixels: Source, target: Path, order: _Order) -> _Seen:
+def _fitting(pixels: Source, target: Path, order: _Order) -> tuple[_Seen, tuple[str, ...]]:
+    """The mask on the disk, and what had to be made smaller for it to fit into memory.
+
+    Raises:
+        OutOfMemory: it does not fit even so.
+    """
+    first = order.model.cut(order.tile, order.overlap)
+    for tiling in _ever_smaller(first):
+        try:
+            told = f"out of memory: done by {_described(tiling)} instead of {_described(first)}"
+            return _write_mask(pixels, target, order, tiling), () if tiling is first else (told,)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+    raise OutOfMemory(
+        f"the tiles of {order.model.name} do not fit into the memory of {order.model.device.name}",
+        allowed=f"tiles smaller than {_described(tiling)}",
+        cure="give a smaller `--tile`, or use another device",
+    )
+
+
+def _ever_smaller(tiling: Tiling) -> Iterator[Tiling]:
+    """As it is; with half the tiles at a time, if there are several; with tiles of half the side, too."""
+    yield tiling
+    if tiling.batch > 1:
+        tiling = replace(tiling, batch=tiling.batch // 2)
+        yield tiling
+    tall, wide = tiling.tile
+    yield replace(tiling, tile=(max(1, tall // 2), max(1, wide // 2)), always=True)
+
+
+def _described(tiling: Tiling) -> str:
+    return f"{tiling.batch} of {tiling.tile[0]}x{tiling.tile[1]} pixels at a time"
+
+
+def _write_mask(pixels: Source, target: Path, order: _Order, tiling: Tiling) -> _Seen:
     """Predict band by band and write each at once; in memory there is never more than a thinned map."""
     height, width = pixels.shape[:2]
     model, thinning = order.model, _thinning(height, width)
@@ -218,7 +255,7 @@ def _write_mask(pixels: Source, target: Path, order: _Order) -> _Seen:
         palette=blank.file_palette(),
         bits=8 * table.itemsize,
     ) as png:
-        for band in model.bands(pixels, probs=order.probs, tile=order.tile, overlap=order.overlap):
+        for band in label_bands(pixels, model.eye, tiling, probs=order.probs):
             png.write(table[band.labels])
             counts += _count(band.labels, len(counts))
             thin.append(band.labels[-band.top % thinning :: thinning, ::thinning])

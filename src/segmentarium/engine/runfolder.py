@@ -20,7 +20,6 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +30,10 @@ from segmentarium.data.dataset import DataSet
 from segmentarium.engine.checkpoint import Checkpoints
 from segmentarium.engine.device import Device
 from segmentarium.engine.events import Evaluated, Event, event_from_dict
+from segmentarium.engine.packages import PACKAGES, installed
 from segmentarium.engine.recipe import Recipe, flatten
 from segmentarium.errors import BadRecipe, BadRun, CannotWrite
 from segmentarium.values.files import atomic_json, atomic_text, cannot_write, ensure_folder
-
-PACKAGES = (
-    "segmentarium",
-    "torch",
-    "torchvision",
-    "timm",
-    "lightning-fabric",
-    "numpy",
-    "numba",
-    "pillow",
-    "safetensors",
-)
 
 _FREE_TO_CHANGE = (
     "data",
@@ -198,10 +186,6 @@ def fingerprint(data: DataSet) -> dict[str, Any]:
 
 def environment(device: Device) -> dict[str, Any]:
     """What this process runs on."""
-    versions = {}
-    for package in PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
     return {
         "device": device.name,
         "why": device.why,
@@ -211,7 +195,7 @@ def environment(device: Device) -> dict[str, Any]:
         "cores": psutil.cpu_count(logical=False) or psutil.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "torch_threads": torch.get_num_threads(),
-        "versions": versions,
+        "versions": installed(*PACKAGES),
         "command": sys.argv,
         "commit": _commit(),
     }

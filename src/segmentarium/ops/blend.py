@@ -69,7 +69,8 @@ class RollingBand:
         flat = scores.reshape(len(scores), -1)
         common = weights_y, weights_x, shared, closed
         if scores.shape[:2] == self.tile:
-            work = partial(kernels.add_scores, self.sums, labels, place, flat, (y, x * k), *common)
+            offset = y, x * k
+            work = partial(kernels.add_scores, self.sums, labels, place, flat, offset, *common)
         else:
             rows = neighbours(scores.shape[0], self.tile[0], y, y + height)
             columns = neighbours(scores.shape[1], self.tile[1], x, x + width)
@@ -77,7 +78,7 @@ class RollingBand:
         share(work, height)
 
     def finish(self, stop: int) -> Shaped[np.ndarray, "n w"]:
-        """The best class of each pixel of the rows up to ``stop``, the next tiles' top; they are taken out."""
+        """The best class of each pixel of the rows up to ``stop``, the next top; they are taken out."""
         labels = np.empty((stop - self.top, self.size[1]), self.labels.dtype)
         if self.keep:
             work = partial(kernels.argmax_rows, self.sums, self.top % len(self.sums), self.classes, labels)

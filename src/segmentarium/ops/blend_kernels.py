@@ -32,7 +32,7 @@ def argmax_innermost(row, classes, labels):
 @njit(**PLAIN)
 @no_type_check
 def _settle(target, source, weight, weights, shared, closed, classes, labels):
-    """Give the scores of one row of a tile to the sums, or at once to the labels where nothing else will come.
+    """Give the scores of a row of a tile to the sums, or at once to the labels where nothing else will come.
 
     Numbers before ``shared`` hold the votes of earlier tiles; no later tile reaches those before ``closed``.
     So four things may happen to a number:

@@ -14,7 +14,9 @@ from numba import njit
 from segmentarium.ops.blend_kernels import argmax_innermost
 
 PLAIN = {"cache": True, "nogil": True, "error_model": "numpy"}
-ONE = np.float32(1)  # a plain 1 would turn single precision into double
+ONE, ZERO = np.float32(1), np.float32(0)  # plain numbers would turn single precision into double
+SIGNLESS = 0x7FFFFFFF
+PAD = 16
 FEW = 6
 """With up to so many rivals, looking at each pixel by itself is faster than at all rivals at once."""
 
@@ -31,8 +33,8 @@ def argmax_planes(scores, top, left, labels, start, stop):
     best = np.empty(width, np.float32)
     arg = np.empty(width, np.int32)
     for y in range(start, stop):
-        best[:] = -np.inf
-        arg[:] = 0
+        for x in range(width):
+            best[x], arg[x] = -np.inf, 0
         for k in range(scores.shape[0]):
             row = scores[k, top + y, left : left + width]
             for x in range(width):
@@ -54,9 +56,9 @@ def argmax_pixels(scores, top, left, labels, start, stop):
 
 @njit(**PLAIN)
 @no_type_check
-def _load(scores, innermost, y, left, slab):
+def _load(scores, innermost, y, left, width, slab):
     """Copy a row of scores to ``slab[k, x]``, walking memory in its own order."""
-    classes, width = slab.shape
+    classes = len(slab)
     if innermost:
         for x in range(width):
             for k in range(classes):
@@ -77,12 +79,11 @@ def _bound(upper, lower, ceiling, floor, first, rivals):
     corner (``ceiling[k, x]``) stays below that floor cannot win anywhere in the cell. Most cells keep a
     single class.
     """
-    classes, width = upper.shape
+    classes, width = len(upper), floor.size
     high = np.empty(width + 1, np.float32)
     low = np.empty(width + 1, np.float32)
-    floor[:] = -np.inf
-    first[:] = 0
-    rivals[:] = 0
+    for x in range(width):
+        floor[x], first[x], rivals[x] = -np.inf, 0, 0
     for k in range(classes):
         for x in range(width):
             a, b = upper[k, x], lower[k, x]
@@ -105,7 +106,7 @@ def _bound(upper, lower, ceiling, floor, first, rivals):
 @no_type_check
 def _gather(upper, lower, x, ceiling, floor, names, corners):
     """The classes that may win in cell ``x`` and their scores at its four corners; returns how many."""
-    right = min(x + 1, upper.shape[1] - 1)
+    right = min(x + 1, floor.size - 1)
     count = 0
     for k in range(upper.shape[0]):
         if ceiling[k, x] >= floor[x]:
@@ -139,27 +140,33 @@ def _contest_few(names, corners, count, weight_y, weight_x, labels):
             labels[i, j] = arg
 
 
-@njit(fastmath={"nnan", "nsz"}, **PLAIN)
+@njit(**PLAIN)
 @no_type_check
-def _first_best(above, below, top, bottom, count, scores):
-    """The position of the first best of ``count`` rivals; in steps that the compiler turns into vectors."""
-    best = np.float32(-np.inf)
+def _first_best(above, below, top, bottom, count, scores, bits):
+    """The position of the first best of ``count`` rivals; in steps that the compiler turns into vectors.
+
+    Compilers keep the order of comparisons of floats, so the best is sought among whole numbers: ``bits`` are
+    the bits of ``scores``, which order positive floats as they stand and negative ones once all but the sign
+    is flipped. Adding zero makes the two zeros equal.
+    """
     for n in range(count):
-        score = top * above[n] + bottom * below[n]
-        scores[n] = score
-        best = score if score > best else best
-    position = np.int32(count)
+        scores[n] = top * above[n] + bottom * below[n] + ZERO
+    best = -SIGNLESS - 1
     for n in range(count):
-        here = np.int32(n) if scores[n] == best else np.int32(count)
-        position = here if here < position else position
-    return position if position < count else 0
+        best = max(best, bits[n] ^ ((bits[n] >> 31) & SIGNLESS))
+    best ^= (best >> 31) & SIGNLESS
+    position = 0
+    while bits[position] != best:
+        position += 1
+    return position
 
 
 @njit(**PLAIN)
 @no_type_check
 def _contest_many(names, corners, count, weight_y, weight_x, lines, labels):
     """Interpolate the scores of many rivals, all rivals at once for each pixel."""
-    above, below, scores = lines
+    above, below, scores = lines[0], lines[1], lines[2]
+    bits = scores.view(np.int32)
     for j in range(weight_x.size):
         right = weight_x[j]
         left = ONE - right
@@ -167,7 +174,7 @@ def _contest_many(names, corners, count, weight_y, weight_x, lines, labels):
             above[n] = left * corners[0, n] + right * corners[1, n]
             below[n] = left * corners[2, n] + right * corners[3, n]
         for i in range(weight_y.size):
-            winner = _first_best(above, below, ONE - weight_y[i], weight_y[i], count, scores)
+            winner = _first_best(above, below, ONE - weight_y[i], weight_y[i], count, scores, bits)
             labels[i, j] = names[winner]
 
 
@@ -191,9 +198,10 @@ def argmax_cells(scores, innermost, corner, rows, columns, labels, start, stop):
     (starts_y, weight_y), (starts_x, weight_x), (top, left) = rows, columns, corner
     classes = scores.shape[2] if innermost else scores.shape[0]
     bottom, width = (scores.shape[0] if innermost else scores.shape[1]) - 1, starts_x.size - 1
-    upper = np.empty((classes, width), np.float32)
-    lower = np.empty((classes, width), np.float32)
-    ceiling = np.empty((classes, width), np.float32)
+    # rows a power of two apart would all fall into the same few lines of the nearest cache
+    upper = np.empty((classes, width + PAD), np.float32)
+    lower = np.empty((classes, width + PAD), np.float32)
+    ceiling = np.empty((classes, width + PAD), np.float32)
     floor = np.empty(width, np.float32)
     first = np.empty(width, np.int32)
     rivals = np.empty(width, np.int32)
@@ -208,15 +216,15 @@ def argmax_cells(scores, innermost, corner, rows, columns, labels, start, stop):
         if loaded == top + y:
             upper, lower = lower, upper
         else:
-            _load(scores, innermost, top + y, left, upper)
+            _load(scores, innermost, top + y, left, width, upper)
         loaded = min(top + y + 1, bottom)
-        _load(scores, innermost, loaded, left, lower)
+        _load(scores, innermost, loaded, left, width, lower)
         _bound(upper, lower, ceiling, floor, first, rivals)
         for x in range(width):
             for j in range(starts_x[x], starts_x[x + 1]):
                 labels[begin, j] = first[x]
-        for i in range(begin + 1, end):
-            labels[i] = labels[begin]
+                for i in range(begin + 1, end):
+                    labels[i, j] = first[x]
         for x in range(width):
             here, there = starts_x[x], starts_x[x + 1]
             if rivals[x] == 1 or here == there:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64, Shaped
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from segmentarium.nn.outputs import Semantic
 from segmentarium.ops.resize import neighbours
@@ -38,9 +39,11 @@ def argmax_resized(
         Class indices, in the smallest of uint8, uint16 and int32 that holds them.
     """
     part = window or Window(0, 0, *size)
-    shrinks = size[0] < logits.shape[2] or size[1] < logits.shape[3]  # then the resized scores are the lesser
-    if shrinks or logits.device.type != "cpu":
+    if logits.device.type != "cpu":
         return _argmax_strips(logits, size, part)
+    height, width = logits.shape[2:]
+    if size[0] <= height and size[1] <= width and size != (height, width):
+        return _argmax_shrunk(logits, size, part)
     labels = np.empty((len(logits), *part.size), label_type(logits.shape[1]))
     for scores, chosen in zip(logits.detach(), labels, strict=True):
         _argmax_into(scores, size, part, chosen)
@@ -103,6 +106,15 @@ def _argmax_into(
     left, *columns = _cells(width, size[1], part.left, part.right)
     work = partial(kernels.argmax_cells, scores, innermost, (top, left), tuple(rows), tuple(columns), labels)
     share(work, len(rows[0]) - 1)
+
+
+def _argmax_shrunk(
+    logits: Float[Tensor, "b k h w"], size: tuple[int, int], part: Window
+) -> Shaped[np.ndarray, "b h2 w2"]:
+    """For a size below that of the scores: the resized ones are fewer, and nothing is gained by fusing."""
+    resized = interpolate(logits.detach().float(), size=size, mode="bilinear", align_corners=False)
+    rows, columns = part.slices
+    return resized[:, :, rows, columns].argmax(1).numpy().astype(label_type(logits.shape[1]))
 
 
 def _cells(

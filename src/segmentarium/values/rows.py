@@ -1,6 +1,7 @@
 """Rows of a huge picture: read from the file one band at a time where the file allows it.
 
-Bands are read, not memory-mapped: pages of a map count as the process's memory for as long as the system likes.
+Bands are read, not memory-mapped: pages of a map count as memory of the process for as long as the system
+likes.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ class Rows:
         """A band of rows, in memory of its own.
 
         Raises:
-            BadImage: a float picture with NaN or infinite values in these rows, or a file that ends before them.
+            BadImage: a float picture with NaN or infinite values in these rows, or a file that ends before
+                them.
         """
         band = self.source[rows]
         band = band.astype(self.dtype, copy=not self.mapped)

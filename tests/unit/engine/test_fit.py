@@ -79,6 +79,12 @@ def test_resuming_takes_the_recipe_of_the_run(shapes: Path, tmp_path: Path) -> N
     assert recipe.train.steps == 4
 
 
+def test_the_paper_network_gets_a_crop_that_it_takes(shapes: Path, tmp_path: Path) -> None:
+    """572 would do, 32 cannot: unpadded convolutions and even poolings want 188 and steps of 16."""
+    flags = Wishes(source=shapes, out=tmp_path / "run", model="unet", crop=32, settings=("train.steps=1",))
+    assert settle(flags)[0].train.crop == (188, 188)
+
+
 def test_nothing_named_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadRecipe, match="neither data nor recipe"):
         settle(Wishes(source=None, out=tmp_path))

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as Pil
+from torch import Tensor, nn
 
 from segmentarium.data.normalise import Normalise
 from segmentarium.engine.load import Model, as_image, load
 from segmentarium.engine.predict import Prediction, predict
 from segmentarium.engine.sources import find_images, output_stems
+from segmentarium.engine.tiled import Tiling
 from segmentarium.errors import BadData, BadImage, BadRun, CannotWrite, UnknownName, WeightsMismatch
 from segmentarium.models import build
+from segmentarium.nn.outputs import Semantic
 from segmentarium.values.classes import Class, Classes
 from segmentarium.weights.store import save_weights
 
@@ -98,6 +103,41 @@ def test_a_damaged_image_is_told_and_the_others_go_on(model: Model, tmp_path: Pa
     told = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert [row["error"] is None for row in told["predictions"]] == [True, False, True]
     assert told["classes"] == CLASSES.to_json()
+
+
+class Cramped(nn.Module):
+    """Runs out of memory above so many pixels at a time, as a device does."""
+
+    def __init__(self, inner: nn.Module, most: int) -> None:
+        super().__init__()
+        self.inner, self.most = inner, most
+
+    def forward(self, image: Tensor) -> Semantic:
+        if image.shape[0] * image.shape[2] * image.shape[3] > self.most:
+            raise torch.OutOfMemoryError("out of memory")
+        output: Semantic = self.inner(image)
+        return output
+
+
+@pytest.mark.parametrize(
+    ("most", "told"),
+    [(4 * 32**2, ""), (2 * 32**2, "2 of 32x32 pixels"), (2 * 16**2, "2 of 16x16 pixels"), (9, None)],
+)
+def test_what_does_not_fit_into_memory_is_halved_and_told(
+    model: Model, tmp_path: Path, most: int, told: str | None
+) -> None:
+    source = write(tmp_path / "a.png", 90, 70)
+    cramped = replace(
+        model, network=Cramped(model.network, most), tiling=Tiling(tile=(32, 32), batch=4, always=True)
+    )
+    (row,) = rows_of(source, model=cramped, out=tmp_path / "out")
+    if told is None:
+        assert "do not fit" in str(row.error)
+        assert not (tmp_path / "out" / "a.png").exists()
+    else:
+        assert row.error is None
+        assert told in " ".join(row.notes)
+        assert bool(row.notes) == bool(told)
 
 
 def test_an_image_of_other_channels_leaves_nothing_behind(model: Model, tmp_path: Path) -> None:
