@@ -4,6 +4,7 @@
     ├── UnknownName       a model, variant, weight, class, split or setting that does not exist
     ├── BadImage          a picture that cannot be read, or is not what was promised
     ├── BadMask           a truth map that cannot be read, or holds what it must not
+    ├── BadArgument       an argument of a loss or a metric whose shape, type or range does not fit
     ├── BadData           a data set whose files or description do not fit together
     ├── BadRecipe         a recipe with an unknown key, a wrong type or an impossible value
     ├── BadRun            a run folder that is missing, foreign or damaged
@@ -59,6 +60,10 @@ class BadImage(SegError):
 
 class BadMask(SegError):
     """A truth map that cannot be read, or holds what it must not."""
+
+
+class BadArgument(SegError):
+    """An argument of a loss or a metric whose shape, type or range does not fit; the message names it."""
 
 
 class BadData(SegError):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 
@@ -36,6 +39,24 @@ def bootstrap(
     at_once = max(1, _BYTES_AT_ONCE // (3 * 8 * tally.truth.shape[-1]))
     parts = [score(_weighted(tally, drawn[i : i + at_once])) for i in range(0, rounds, at_once)]
     low, high = _percentiles(np.concatenate(parts))
+    return np.asarray(low), np.asarray(high)
+
+
+def bootstrap_sums(
+    sums: Float[np.ndarray, "n ..."], score: Callable[[Any], Any], *, rounds: int = 1000, seed: int = 0
+) -> tuple[Float[np.ndarray, "*s"], Float[np.ndarray, "*s"]]:
+    """The same interval for a score of any additive counts.
+
+    Args:
+        sums: what each image adds to the state, stacked along the first axis.
+        score: takes summed counts with any number of leading axes and answers for all of them at once.
+    """
+    flat = np.asarray(sums, np.float64).reshape(len(sums), -1)
+    if len(sums) < 2:
+        undefined = np.asarray(np.full_like(np.asarray(score(sums), np.float64), np.nan).sum(0))
+        return undefined, undefined
+    drawn = _draws(len(sums), rounds, seed=seed)
+    low, high = _percentiles(np.asarray(score((drawn @ flat).reshape(rounds, *sums.shape[1:])), np.float64))
     return np.asarray(low), np.asarray(high)
 
 
