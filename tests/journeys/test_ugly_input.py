@@ -136,6 +136,28 @@ def test_a_mask_of_another_size_stops_training(shapes: Path, tmp_path: Path, say
     assert mask.name in told
 
 
+def test_a_resumed_run_takes_no_other_wish_in_silence(shapes: Path, tmp_path: Path, say: Say) -> None:
+    begin = ("train", shapes, "-o", tmp_path / "run", "--model", "unet-tiny", "--set", "train.steps=2")
+    assert say(*begin, "--batch", 2, "--imgsz", 32, "--quiet")[0] == 0
+    before = sorted(path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*"))
+    go_on = ("train", "-o", tmp_path / "run", "--resume")
+    for wish, told in {
+        ("--lr", 0.5): "train.lr was 0.001 and is 0.5",
+        ("--epochs", 9): "train.steps was 2 and is 18",
+        ("--amp",): "train.precision was '32' and is 'bf16'",
+        ("--exist-ok",): "--resume and --exist-ok came together",
+    }.items():
+        code, words = say(*go_on, *wish)
+        assert code == 1
+        assert told in words
+    write_data_set(tmp_path / "other", train=4, val=2, seed=6, size=(32, 32), classes=3)
+    code, words = say("train", tmp_path / "other", "-o", tmp_path / "run", "--resume")
+    assert code == 1
+    assert "not those the run began with" in words
+    assert sorted(path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")) == before
+    assert say(*begin, "--batch", 2, "--imgsz", 32, "--resume", "--time", "5m", "--quiet")[0] == 0
+
+
 def test_zero_and_255_stop_training_and_the_cure_works(tmp_path: Path, say: Say) -> None:
     data = tmp_path / "data"
     write_data_set(data, train=4, val=2, seed=5, size=(32, 32), classes=2)

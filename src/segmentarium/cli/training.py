@@ -6,7 +6,8 @@ from pathlib import Path
 
 from segmentarium.cli.console import Voice, shown
 from segmentarium.cli.watching import tell_plan, tell_scores, watch
-from segmentarium.engine.fit import Wishes, fit, settle
+from segmentarium.engine.fit import fit
+from segmentarium.engine.wishes import Wishes, settle
 
 
 def run_folder(output: Path | None, project: Path, name: str, *, resume: bool, exist_ok: bool) -> Path:
@@ -28,8 +29,7 @@ def train(wishes: Wishes, voice: Voice, *, dry_run: bool = False) -> None:
     if dry_run:
         recipe, made = settle(wishes)
         voice.result(made.as_dict() if made else recipe.as_dict())
-        if made:
-            tell_plan(made, voice)
+        tell_plan(made, voice) if made else voice.say(shown(recipe.to_toml()))
         return
     done = watch(fit(wishes), voice)
     if done is None:  # not the first of several processes

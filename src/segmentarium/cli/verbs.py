@@ -171,14 +171,18 @@ def train(
         bool, typer.Option("--exist-ok", help="Start anew in a folder that holds a run.")
     ] = False,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key.key=value of the recipe.")] = None,
-    time: Annotated[str | None, typer.Option(help="How long training may take: 90s, 30m, 2h.")] = None,
+    time: Annotated[
+        str | None, typer.Option(help="How long training may take: 90s, 30m, 2h; with --resume, from now on.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     imgsz: Annotated[int | None, typer.Option(help="Side of the training crop, in pixels.")] = None,
     batch: Annotated[int | None, typer.Option(help="Images a step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     workers: Annotated[int | None, typer.Option(help="Threads that prepare batches ahead.")] = None,
     amp: Annotated[bool | None, typer.Option("--amp/--no-amp", help="Mixed precision.")] = None,
-    device: Device = "auto",
+    device: Annotated[
+        str | None, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:1 or mps.")
+    ] = None,
     project: Annotated[Path, typer.Option(help="Folder of runs, when no --output is given.")] = Path(
         "runs/segment"
     ),
@@ -190,8 +194,10 @@ def train(
     """Train on a data set (planned first) or by a recipe; predict, score and report at the end."""
     from segmentarium.cli.training import run_folder
     from segmentarium.cli.training import train as run
-    from segmentarium.engine.fit import Wishes
+    from segmentarium.engine.wishes import Wishes
 
+    if data and data_option:
+        raise typer.BadParameter(f"DATA is {data} and --data is {data_option}; give one of them")
     wishes = Wishes(
         source=data or data_option,
         out=run_folder(output, project, name, resume=resume, exist_ok=exist_ok),
@@ -258,14 +264,18 @@ def evaluate(
     data: Data,
     split: Annotated[str, typer.Option(help="Which split to score.")] = "val",
     output: Out = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say what other tools would report, and why it differs.")
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Score a model on a data set, with 95 % intervals over images."""
-    from segmentarium.cli.watching import tell_scores
+    from segmentarium.cli.watching import tell_readings, tell_scores
     from segmentarium.data import open_data
     from segmentarium.engine.evaluate import evaluate as run
+    from segmentarium.engine.explain import explain as readings_of
     from segmentarium.engine.load import load
 
     voice = Voice(as_json=as_json, quiet=quiet)
@@ -278,8 +288,11 @@ def evaluate(
             out=output,
             progress=lambda done, all_: bar.update(task, completed=done, total=all_),
         )
-    voice.result(scores.as_dict())
+    readings = readings_of(scores.tally, scores.classes.names) if explain and scores.tally else ()
+    told = {"other_tools": [reading.as_dict() for reading in readings]} if explain else {}
+    voice.result(scores.as_dict() | told)
     tell_scores(scores, voice)
+    tell_readings(readings, voice)
 
 
 @app.command()

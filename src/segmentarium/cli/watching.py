@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from segmentarium.engine.check import CheckReport
     from segmentarium.engine.evaluate import Evaluation
     from segmentarium.engine.events import Event
+    from segmentarium.engine.explain import Reading
     from segmentarium.engine.plan import Plan
     from segmentarium.engine.predict import Prediction
 
@@ -115,6 +116,16 @@ def tell_scores(scores: Evaluation, voice: Voice) -> None:
         voice.say(f"{name.replace('_', ' ')}: [bold]{_number(value)}[/bold]{spread}")
     if facts["undefined"]:
         voice.say(f"undefined and not averaged in: {', '.join(facts['undefined'])}")
+
+
+def tell_readings(readings: Sequence[Reading], voice: Voice) -> None:
+    """What each tool would report, the first protocol's number being ours."""
+    ours = {reading.score: reading.value for reading in reversed(readings)}
+    for score in dict.fromkeys(reading.score for reading in readings):
+        voice.say(f"\n{score.replace('_', ' ')} as tools report it, beside ours")
+        for reading in readings:
+            if reading.score == score:
+                voice.say(f"  {reading.sentence(ours[score])}")
 
 
 def _number(value: float | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -56,7 +56,7 @@ class DataSet:
     """Pairs by split, their classes, and notes on everything that was guessed.
 
     ``ignore_ids`` are mask values, and ``ignore_colors`` mask colours, that mean void. ``lonely_masks`` are
-    masks to which no image belongs.
+    masks to which no image belongs. ``splitting`` tells how images came to their splits.
     """
 
     name: str
@@ -68,6 +68,7 @@ class DataSet:
     ignore_ids: tuple[int, ...] = ()
     ignore_colors: tuple[Color, ...] = ()
     reading: MaskReading = MaskReading.INDEX
+    splitting: str = "as the data set has it"
     terms: str = ""
     notes: tuple[str, ...] = ()
     lonely_masks: tuple[Path, ...] = field(default=(), repr=False)
@@ -113,18 +114,47 @@ class DataSet:
             BadMask: a value or colour that is neither class nor void, or a size other than the image's.
             BadData: the set has no classes per pixel (volumes, regions).
         """
+        return self._truth(pair, self._translate)
+
+    def objects(self, pair: Pair) -> Int32[np.ndarray, "h w"]:
+        """The number of the object that each pixel belongs to; 0 is ground, ``VOID`` is to be ignored.
+
+        Raises:
+            BadMask: as for :meth:`labels`.
+            BadData: the masks do not number objects.
+        """
+        self.require_objects()
+        return self._truth(pair, lambda raw, path: translate.objects(raw.values, path, self._legend))
+
+    def require_objects(self) -> None:
+        """Raise ``BadData`` unless the masks number objects."""
+        if self.reading is not MaskReading.INSTANCES:
+            raise BadData(
+                f"the masks of {self.root} hold classes, so borders between touching objects are not known",
+                allowed="masks that number objects: 0 is ground, 1, 2, 3 ... are objects",
+                cure="give such masks, or set train.border_w0=0",
+            )
+
+    def _truth(
+        self, pair: Pair, translated: Callable[[RawMask, Path], Int32[np.ndarray, "h w"]]
+    ) -> Int32[np.ndarray, "h w"]:
+        """The mask, checked against its image and translated, void outside its region."""
         raw = self.raw_mask(pair)
         assert pair.mask is not None
         _same_size(pair.mask, raw.size, pair.image, probe_image(pair.image).size)
-        labels = self._translate(raw, pair.mask)
+        labels = translated(raw, pair.mask)
         if pair.region is not None:
             region = read_mask(pair.region)
             _same_size(pair.region, region.size, pair.image, labels.shape)
             labels[translate.single_channel(region.values, pair.region) == 0] = VOID
         return labels
 
+    @property
+    def _legend(self) -> translate.Legend:
+        return translate.Legend(self.classes, self.ignore_ids, self.ignore_colors, self.root)
+
     def _translate(self, raw: RawMask, path: Path) -> Int32[np.ndarray, "h w"]:
-        legend = translate.Legend(self.classes, self.ignore_ids, self.ignore_colors, self.root)
+        legend = self._legend
         match self.reading:
             case MaskReading.INSTANCES:
                 return translate.from_instances(raw.values, path, legend)
@@ -178,13 +208,15 @@ def with_validation(data: DataSet) -> DataSet:
         note = (
             f"ONLY ONE IMAGE ({pairs[0].stem}): it trains and validates, so scores say nothing about others"
         )
-        return replace(data, splits={"train": pairs, "val": pairs, **rest}).with_notes(note)
+        whole = {"train": pairs, "val": pairs, **rest}
+        return replace(data, splits=whole, splitting="one image for both").with_notes(note)
     chosen = set(sorted(pairs, key=_lottery)[: max(1, round(VALIDATION_SHARE * len(pairs)))])
     train = tuple(pair for pair in pairs if pair not in chosen)
     val = tuple(pair for pair in pairs if pair in chosen)
     missing = "val" if source == "train" else "train and val"
     note = f"no {missing} split: of {len(pairs)} images, {len(train)} train and {len(val)} validate"
-    return replace(data, splits={"train": train, "val": val, **rest}).with_notes(note)
+    splitting = f"{VALIDATION_SHARE:.0%} of {source} drawn by a hash of their names, the same ones every time"
+    return replace(data, splits={"train": train, "val": val, **rest}, splitting=splitting).with_notes(note)
 
 
 def _lottery(pair: Pair) -> bytes:

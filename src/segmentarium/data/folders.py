@@ -1,4 +1,7 @@
-"""Folders of images and masks: with or without splits, with or without a description."""
+"""Folders of images and masks: with or without splits, with or without a description.
+
+``images/`` and ``masks/``, with splits above or below them, or SegNet's ``train/`` beside ``trainannot/``.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segmentarium.data import evidence, pairing
+from segmentarium.data import evidence, pairing, tables
 from segmentarium.data.dataset import DataSet, MaskReading, Pair
-from segmentarium.data.meta import Meta, find_meta
+from segmentarium.data.meta import Meta, described, find_meta
 from segmentarium.errors import BadData
 from segmentarium.values.classes import Classes
 
@@ -26,6 +29,9 @@ SPLIT_NAMES = {
     "testing": "test",
 }
 REGION_FOLDER = "fov"
+ANNOTATED = "annot"
+"""What SegNet adds to the name of a folder of images for that of their masks."""
+CAMVID_VOID = 11
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ def open_folders(root: Path) -> DataSet | None:
             allowed=", ".join(sorted(pairing.PICTURES)),
             cure="put images there",
         )
-    meta = _with_categories(_description(root), parts)
+    meta = _with_categories(_of_camvid(root) if _is_camvid(root, parts) else _description(root), parts)
     pairs = [pair for split in splits.values() for pair in split]
     seen = evidence.weigh(pairs, meta)
     return DataSet(
@@ -84,7 +90,9 @@ def find_parts(root: Path) -> tuple[str, tuple[Part, ...]]:
     images, masks = _pick(folders, IMAGE_FOLDERS), _pick(folders, MASK_FOLDERS)
     if images is None or masks is None:
         parts = tuple(part for folder in folders for part in _split_folder(folder))
-        return "SPLIT/images + SPLIT/masks", parts
+        if parts:
+            return "SPLIT/images + SPLIT/masks", parts
+        return f"SPLIT + SPLIT{ANNOTATED}", tuple(_annotated(folders))
     if any(pairing.is_data(p) for p in images.iterdir()):
         return f"{images.name} + {masks.name}", (Part("all", images, masks),)
     inner = [p.name for p in sorted(images.iterdir()) if p.is_dir() and (masks / p.name).is_dir()]
@@ -103,6 +111,32 @@ def _description(root: Path) -> Meta:
         if meta.path
         else meta
     )
+
+
+def _is_camvid(root: Path, parts: tuple[Part, ...]) -> bool:
+    """Whether this is CamVid as it comes with SegNet, by its layout and by a name or the list of files."""
+    if not all(part.masks.name == part.images.name + ANNOTATED for part in parts):
+        return False
+    listed = root / "train.txt"
+    told = listed.read_text(encoding="utf-8", errors="replace") if listed.is_file() else ""
+    return "camvid" in f"{root.absolute().name} {told}".lower()
+
+
+def _of_camvid(root: Path) -> Meta:
+    meta = described(root, tables.camvid(), (CAMVID_VOID,))
+    if meta.classes is not tables.camvid():
+        return meta
+    note = f"classes are the {len(meta.classes)} of SegNet's CamVid, and {CAMVID_VOID} is void"
+    return replace(meta, notes=(*meta.notes, note))
+
+
+def _annotated(folders: list[Path]) -> Iterator[Part]:
+    """SegNet's layout: NAME holds images, NAMEannot beside it their masks."""
+    by_name = {folder.name: folder for folder in folders}
+    for folder in folders:
+        masks = by_name.get(folder.name + ANNOTATED)
+        if masks is not None:
+            yield Part(_canonical(folder.name), folder, masks)
 
 
 def _split_folder(folder: Path) -> Iterator[Part]:

@@ -17,7 +17,7 @@ READERS: dict[str, Callable[[Path], DataSet | None]] = {
     "Pascal VOC": open_voc,
     "Cityscapes": open_cityscapes,
     "ADE20K": open_ade20k,
-    "images/ + masks/, also by split (SPLIT/images or images/SPLIT)": open_folders,
+    "images/ + masks/, also by split (SPLIT/images or images/SPLIT); SPLIT + SPLITannot": open_folders,
 }
 
 NESTED = 3

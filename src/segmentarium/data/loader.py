@@ -21,10 +21,12 @@ import torch
 from jaxtyping import Float32, Int32, Int64
 from torch import Tensor
 
+from segmentarium.data.borders import Borders
 from segmentarium.data.dataset import DataSet, Pair
 from segmentarium.data.memory import Memory
 from segmentarium.data.normalise import Normalise, unit_limits
 from segmentarium.data.transforms import Augment, augmented
+from segmentarium.data.translate import classes_of
 from segmentarium.errors import BadData, BadRecipe, SegError
 from segmentarium.values.image import Image
 
@@ -34,11 +36,15 @@ _ORDER, _SAMPLE = 0, 1
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """One step's worth: normalised images, class indices (void -1), and the stems of their files."""
+    """One step's worth: normalised images, class indices (void -1), and the stems of their files.
+
+    ``weights`` are what the pixels count for, if that was asked for.
+    """
 
     images: Float32[Tensor, "b c h w"]
     labels: Int64[Tensor, "b h w"]
     stems: tuple[str, ...]
+    weights: Float32[Tensor, "b h w"] | None = None
 
 
 class TrainBatches:
@@ -50,6 +56,8 @@ class TrainBatches:
         batch: images a step, over all ``world`` processes together.
         rank: number of this process; it gets its part of each batch.
         workers: threads that prepare batches ahead; 0 prepares each when it is asked for.
+        borders: weigh pixels by these; objects then go through the transforms with their numbers, so that two
+            that touch stay two, and the map is that of the crop as the network sees it.
         memory_format: of the images, ``torch.channels_last`` being the faster one for convolutions.
         cache_mb: memory for decoded pictures; None takes a quarter of what is free.
 
@@ -57,7 +65,7 @@ class TrainBatches:
         notes: what is done to the images that a user may not expect, found when pictures are first read.
 
     Raises:
-        BadData: no picture with a mask.
+        BadData: no picture with a mask, or borders are wanted and the masks do not number objects.
         BadRecipe: ``batch`` cannot be shared evenly.
     """
 
@@ -73,6 +81,7 @@ class TrainBatches:
         rank: int = 0,
         world: int = 1,
         workers: int = 0,
+        borders: Borders | None = None,
         memory_format: torch.memory_format = torch.contiguous_format,
         cache_mb: float | None = None,
     ) -> None:
@@ -88,8 +97,16 @@ class TrainBatches:
             )
         self._normalise, self._augment, self._crop = normalise, augment, crop
         self._batch, self._seed, self._rank, self._world = batch, seed % 2**63, rank, world
-        self._workers, self._format = workers, memory_format
-        self._memory = Memory(dataset, normalise, anchors=augment.foreground_crop > 0, budget_mb=cache_mb)
+        self._workers, self._format, self._borders = workers, memory_format, borders
+        if borders is not None:
+            dataset.require_objects()
+        self._memory = Memory(
+            dataset,
+            normalise,
+            anchors=augment.foreground_crop > 0,
+            objects=borders is not None,
+            budget_mb=cache_mb,
+        )
         self.notes: tuple[str, ...] = ()
 
     @property
@@ -155,16 +172,17 @@ class TrainBatches:
             images = np.empty((count, height, width, channels), np.float32).transpose(0, 3, 1, 2)
         else:
             images = np.empty((count, channels, height, width), np.float32)
-        return _Canvas(images, np.empty((count, height, width), np.int64))
+        weights = None if self._borders is None else np.empty((count, height, width), np.float32)
+        return _Canvas(images, np.empty((count, height, width), np.int64), weights)
 
     def _paint(self, position: int, slot: int, canvas: _Canvas) -> None:
         """Write sample ``position`` into its slot of the batch."""
         pair = self._pair(position)
         try:
             decoded = self._memory.decoded(pair)
-            pixels, labels = augmented(
+            pixels, truth = augmented(
                 decoded.pixels,
-                decoded.labels,
+                decoded.truth,
                 augment=self._augment,
                 crop=self._crop,
                 seed=(self._seed, _SAMPLE, position),
@@ -177,7 +195,9 @@ class TrainBatches:
             raise _naming(pair, error) from error
         except Exception as error:
             raise BadData(f"{pair.image} could not be prepared for training ({error!r})") from error
-        canvas.labels[slot] = labels
+        canvas.labels[slot] = truth if self._borders is None else classes_of(truth)
+        if self._borders is not None and canvas.weights is not None:
+            canvas.weights[slot] = self._borders.weigh(truth)
         self._take_note(self._normalise.note(decoded.pixels.shape[2]))
 
     def _take_note(self, note: str) -> None:
@@ -186,7 +206,8 @@ class TrainBatches:
 
     def _finished(self, step: int, canvas: _Canvas) -> Batch:
         stems = tuple(self._pair(position).stem for position in self._positions(step))
-        return Batch(torch.from_numpy(canvas.images), torch.from_numpy(canvas.labels), stems)
+        weights = None if canvas.weights is None else torch.from_numpy(canvas.weights)
+        return Batch(torch.from_numpy(canvas.images), torch.from_numpy(canvas.labels), stems, weights)
 
 
 def _naming(pair: Pair, error: SegError) -> SegError:
@@ -202,6 +223,7 @@ class _Canvas:
 
     images: Float32[np.ndarray, "b c h w"]
     labels: Int64[np.ndarray, "b h w"]
+    weights: Float32[np.ndarray, "b h w"] | None
 
 
 @dataclass(frozen=True, eq=False)

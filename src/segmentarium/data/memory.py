@@ -14,6 +14,7 @@ from jaxtyping import Float32, Integer, Shaped
 from segmentarium.data.dataset import DataSet, Pair
 from segmentarium.data.normalise import Normalise
 from segmentarium.data.transforms import Anchors, find_anchors
+from segmentarium.data.translate import classes_of
 
 _SHARE = 0.25
 """Of the free memory, if no budget is given."""
@@ -25,16 +26,19 @@ Stamp = tuple[tuple[int, int, int, int], ...]
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """A picture as training needs it: with the numbers that mean 0 and 1, and places worth a crop."""
+    """A picture as training needs it: with the numbers that mean 0 and 1, and places worth a crop.
+
+    ``truth`` is class indices, or numbers of objects where those were asked for.
+    """
 
     pixels: Shaped[np.ndarray, "h w c"]
-    labels: Integer[np.ndarray, "h w"]
+    truth: Integer[np.ndarray, "h w"]
     limits: Float32[np.ndarray, "2 c"]
     anchors: Anchors
 
     @property
     def nbytes(self) -> int:
-        return self.pixels.nbytes + self.labels.nbytes + sum(places.nbytes for places in self.anchors)
+        return self.pixels.nbytes + self.truth.nbytes + sum(places.nbytes for places in self.anchors)
 
 
 class Memory:
@@ -50,13 +54,21 @@ class Memory:
 
     Args:
         anchors: whether :func:`find_anchors` is wanted.
+        objects: whether the truth is to be numbers of objects instead of class indices.
         budget_mb: None takes a quarter of the memory that is free now; 0 keeps nothing.
     """
 
     def __init__(
-        self, dataset: DataSet, normalise: Normalise, *, anchors: bool = False, budget_mb: float | None = None
+        self,
+        dataset: DataSet,
+        normalise: Normalise,
+        *,
+        anchors: bool = False,
+        objects: bool = False,
+        budget_mb: float | None = None,
     ) -> None:
-        self._dataset, self._normalise, self._anchors = dataset, normalise, anchors
+        self._dataset, self._normalise = dataset, normalise
+        self._anchors, self._objects = anchors, objects
         self._budget = psutil.virtual_memory().available * _SHARE if budget_mb is None else budget_mb * 2**20
         self._kept: dict[Pair, tuple[Stamp, Decoded]] = {}
         self._used = 0
@@ -91,11 +103,12 @@ class Memory:
 
     def _decode(self, pair: Pair) -> Decoded:
         pixels = self._dataset.image(pair).pixels
-        labels = self._dataset.labels(pair)
-        if len(self._dataset.classes) < np.iinfo(np.int16).max:
-            labels = labels.astype(np.int16)
+        truth = self._dataset.objects(pair) if self._objects else self._dataset.labels(pair)
+        if truth.max(initial=0) <= np.iinfo(np.int16).max:
+            truth = truth.astype(np.int16)
+        labels = classes_of(truth) if self._objects else truth
         anchors = find_anchors(labels) if self._anchors else ()
-        return Decoded(pixels, labels, self._normalise.limits(pixels), anchors)
+        return Decoded(pixels, truth, self._normalise.limits(pixels), anchors)
 
 
 def _stamp(pair: Pair) -> Stamp:

@@ -41,13 +41,24 @@ def from_ids(values: np.ndarray, path: Path, legend: Legend) -> Int32[np.ndarray
     return labels
 
 
+def objects(values: np.ndarray, path: Path, legend: Legend) -> Int32[np.ndarray, "h w"]:
+    """Zero is ground, every number above it an object; ignore ids are void."""
+    numbers = single_channel(values, path)
+    found: Int32[np.ndarray, "h w"] = np.maximum(numbers, 0).astype(np.int32)
+    for ignored in legend.ignore_ids:
+        found[numbers == ignored] = VOID
+    return found
+
+
+def classes_of(objects: Integer[np.ndarray, "h w"]) -> Integer[np.ndarray, "h w"]:
+    """Ground is the first class, every object the second; void stays void."""
+    classes: Integer[np.ndarray, "h w"] = np.minimum(objects, 1)
+    return classes
+
+
 def from_instances(values: np.ndarray, path: Path, legend: Legend) -> Int32[np.ndarray, "h w"]:
     """Zero is the first class, every other number an object of the second; ignore ids are void."""
-    numbers = single_channel(values, path)
-    labels = (numbers > 0).astype(np.int32)
-    for ignored in legend.ignore_ids:
-        labels[numbers == ignored] = VOID
-    return labels
+    return classes_of(objects(values, path, legend))
 
 
 def from_colors(

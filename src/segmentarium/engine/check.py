@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from segmentarium.data import open_data
@@ -23,7 +23,8 @@ class CheckReport:
     """What the doctor found.
 
     ``facts`` describe the data set as it was read. Where a corrected copy was asked for, ``repairs`` tell
-    what was done to which file, and ``after`` is what the doctor finds in the copy.
+    what was done to which file, and ``after`` is what the doctor finds in the copy. ``seen`` is what he
+    remembers of the files.
     """
 
     name: str
@@ -33,6 +34,7 @@ class CheckReport:
     notes: tuple[str, ...] = ()
     repairs: tuple[Repair, ...] = ()
     after: CheckReport | None = field(default=None, repr=False)
+    seen: Survey | None = field(default=None, repr=False, compare=False)
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -48,6 +50,12 @@ class CheckReport:
     def exit_code(self) -> int:
         """0 clean, 1 warnings, 2 errors."""
         return 2 if self.errors else 1 if self.warnings else 0
+
+    def illustrated(self, folder: Path) -> CheckReport:
+        """The same with a picture of each finding in ``folder``; raises ``CannotWrite``."""
+        if self.seen is None or not self.findings:
+            return self
+        return replace(self, findings=illustrate(self.findings, self.seen, folder))
 
     def as_dict(self) -> dict[str, object]:
         """The same for machines."""
@@ -108,6 +116,7 @@ def check(
         seconds=time.perf_counter() - start,
         repairs=repairs,
         after=after,
+        seen=seen,
     )
 
 

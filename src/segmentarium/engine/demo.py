@@ -11,11 +11,12 @@ import segmentarium
 from segmentarium.data import open_data
 from segmentarium.data.transforms import Augment
 from segmentarium.engine.events import Event
-from segmentarium.engine.fit import Fitted, Wishes, fit_recipe
+from segmentarium.engine.fit import Fitted, fit_recipe
 from segmentarium.engine.gallery import write_contact_sheet
 from segmentarium.engine.load import load
 from segmentarium.engine.predict import predict
 from segmentarium.engine.recipe import Recipe, Train
+from segmentarium.engine.wishes import Wishes
 from segmentarium.errors import BadRun
 
 NUCLEI = Path(segmentarium.__file__).parent / "data" / "nuclei"

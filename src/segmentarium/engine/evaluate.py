@@ -78,6 +78,7 @@ class Evaluation:
         seconds: from the first image to the last score.
         notes: what the reader must know, such as classes without pixels.
         provenance: model, data and versions, as far as known.
+        tally: the counts of each image, which ``engine.explain`` reads; not written to disk.
     """
 
     split: str
@@ -90,6 +91,7 @@ class Evaluation:
     seconds: float
     notes: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
+    tally: Tally | None = field(default=None, compare=False, repr=False)
 
     def worst(self, count: int = 20) -> tuple[Case, ...]:
         """The images of lowest mean IoU, the lowest first; images that are void altogether are left out."""
@@ -109,17 +111,17 @@ class Evaluation:
     def as_dict(self) -> dict[str, Any]:
         """For machines: what ``summary.json`` holds; None where a score is undefined, as JSON has no nan."""
         scores = self.scores.as_dict()
-        matrix, per_class = scores.pop("matrix"), scores.pop("per_class")
+        matrix, per_class, undefined = (scores.pop(key) for key in ("matrix", "per_class", "undefined"))
         for name, entry in per_class.items():
             for key, intervals in self.class_intervals.items():
                 entry[f"{key}_interval"] = [plain(bound) for bound in intervals[name]]
         return {
             "split": self.split,
             "images": len(self.cases),
-            "mean": {**_without(scores, "undefined"), "mean_iou_per_image": plain(self.mean_iou_per_image)},
+            "mean": {**scores, "mean_iou_per_image": plain(self.mean_iou_per_image)},
             "intervals": {key: [plain(bound) for bound in bounds] for key, bounds in self.intervals.items()},
             "per_class": per_class,
-            "undefined": scores["undefined"],
+            "undefined": undefined,
             "notes": list(self.notes),
             "classes": self.classes.to_json(),
             "confusion_matrix": matrix,
@@ -159,7 +161,8 @@ def score_pairs(
     scores = total.compute()
     _refuse_nothing(split, images=len(cases), pixels=int(scores.pixels.sum()))
     per_image = np.array([case.mean_iou for case in cases])
-    intervals, class_intervals = _intervals(Tally.stack(tallies), classes.names, rounds=rounds, seed=seed)
+    tally = Tally.stack(tallies)
+    intervals, class_intervals = _intervals(tally, classes.names, rounds=rounds, seed=seed)
     if rounds:
         intervals["mean_iou_per_image"] = bootstrap_mean(per_image, rounds=rounds, seed=seed)
     return Evaluation(
@@ -172,6 +175,7 @@ def score_pairs(
         mean_iou_per_image=float(np.nanmean(per_image)),
         seconds=time.perf_counter() - begin,
         notes=_notes(split, scores, cases),
+        tally=tally,
     )
 
 
@@ -392,7 +396,3 @@ def _nearest(foreign: Sequence[str], missing: Sequence[str]) -> str:
         for near in get_close_matches(name, missing, n=1, cutoff=0.6):
             return f"is {name!r} of the model {near!r} of the data?"
     return ""
-
-
-def _without(entries: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in entries.items() if name != key}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,61 +15,16 @@ from segmentarium.engine.curves import Curves
 from segmentarium.engine.evaluate import Evaluation, evaluate
 from segmentarium.engine.events import Event, Finished, Note, Started
 from segmentarium.engine.fingerprint import fingerprint
+from segmentarium.engine.forecast import spoken_time
 from segmentarium.engine.load import load
 from segmentarium.engine.memory import peak_memory_mb
-from segmentarium.engine.plan import Plan, plan, seconds_of, with_valid_crop
+from segmentarium.engine.plan import Plan
 from segmentarium.engine.recipe import Recipe
 from segmentarium.engine.report import report
 from segmentarium.engine.train import train
+from segmentarium.engine.wishes import Wishes, settle
 from segmentarium.errors import BadRecipe, BadRun
 from segmentarium.values.files import atomic_json
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wishes:
-    """What a user asks of a training run; ``None`` leaves the choice to the plan or the recipe.
-
-    ``source`` is a data set or a recipe (``.toml``); ``time`` reads ``90s``, ``30m`` or ``2h``; ``settings``
-    are ``key.key=value`` and win over everything.
-    """
-
-    source: Path | None
-    out: Path
-    model: str | None = None
-    seed: int | None = None
-    resume: bool = False
-    exist_ok: bool = False
-    settings: tuple[str, ...] = ()
-    time: str | None = None
-    epochs: int | None = None
-    crop: int | None = None
-    batch: int | None = None
-    lr: float | None = None
-    workers: int | None = None
-    amp: bool | None = None
-    device: str = "auto"
-
-    def steps(self) -> int | None:
-        """The number of steps if ``settings`` name it; then nothing measured enters the recipe."""
-        for setting in reversed(self.settings):
-            key, _, value = setting.partition("=")
-            if key.strip() == "train.steps" and value.strip().isdecimal():
-                return int(value)
-        return None
-
-    def overrides(self) -> list[str]:
-        """Flags and settings as ``key.key=value``, in the order in which the later one wins."""
-        flags: dict[str, Any] = {
-            "model": self.model and f'"{self.model}"',
-            "seed": self.seed,
-            "train.crop": self.crop and [self.crop, self.crop],
-            "train.batch": self.batch,
-            "train.lr": self.lr,
-            "train.workers": self.workers,
-            "train.device": None if self.device == "auto" else f'"{self.device}"',
-            "train.precision": None if self.amp is None else ('"bf16"' if self.amp else '"32"'),
-        }
-        return [*(f"{key}={value}" for key, value in flags.items() if value is not None), *self.settings]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,54 +48,6 @@ class Fitted:
         }
 
 
-def settle(wishes: Wishes) -> tuple[Recipe, Plan | None]:
-    """The recipe to train by: the run's own when resuming, the file's, or a planned one; then the overrides.
-
-    Raises:
-        BadRecipe: neither data nor recipe were named, or a wish cannot be met.
-        BadData: the data set cannot be planned for.
-    """
-    kept = wishes.out / "recipe.toml"
-    if wishes.resume and kept.is_file():
-        return with_valid_crop(Recipe.read(kept).override(wishes.overrides())), None
-    if wishes.source is None:
-        raise BadRecipe(
-            "neither data nor recipe was named", cure="give a folder or a .toml: seg train DATA -o RUN"
-        )
-    if wishes.source.suffix == ".toml":
-        return with_valid_crop(_from_file(wishes)), None
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise BadRecipe(
-            "several processes would each make a plan of their own",
-            allowed="a recipe",
-            cure=f"write one first: seg plan {wishes.source} -o recipe.toml",
-        )
-    made = plan(
-        wishes.source,
-        model=wishes.model,
-        time=wishes.time,
-        epochs=wishes.epochs,
-        steps=wishes.steps(),
-        crop=wishes.crop,
-        batch=wishes.batch,
-        seed=wishes.seed or 0,
-        device=wishes.device,
-    )
-    recipe = with_valid_crop(made.recipe.override(wishes.overrides()))
-    return recipe, replace(made, recipe=recipe)
-
-
-def _from_file(wishes: Wishes) -> Recipe:
-    assert wishes.source is not None
-    recipe = Recipe.read(wishes.source).override(wishes.overrides())
-    if wishes.epochs is not None:
-        images = len(open_data(recipe.data).train)
-        recipe = recipe.override([f"train.steps={-(-wishes.epochs * images // recipe.train.batch)}"])
-    if wishes.time is not None:
-        recipe = recipe.override([f"train.time_limit_s={seconds_of(wishes.time)}"])
-    return recipe
-
-
 def fit(wishes: Wishes) -> Generator[Event, None, Fitted | None]:
     """Do the whole main job; the generator returns the finished run, or None in all but the first process.
 
@@ -151,6 +57,10 @@ def fit(wishes: Wishes) -> Generator[Event, None, Fitted | None]:
     recipe, made = settle(wishes)
     if made is not None:
         yield from _tell(made)
+    if recipe.train.time_limit_s is not None:
+        yield Note(
+            text=f"training stops {spoken_time(recipe.train.time_limit_s)} from now, if it is not done"
+        )
     return (yield from fit_recipe(recipe, wishes=wishes, made=made))
 
 
@@ -173,7 +83,7 @@ def fit_recipe(
             yield event
     if isinstance(last, Finished) and last.reason == "interrupted":
         raise KeyboardInterrupt
-    return finish(wishes.out) if last is not None else None
+    return finish(wishes.out, recipe) if last is not None else None
 
 
 def _origin(recipe: Recipe, made: Plan | None, reasons: Mapping[str, str]) -> dict[str, Any]:
@@ -184,9 +94,11 @@ def _origin(recipe: Recipe, made: Plan | None, reasons: Mapping[str, str]) -> di
     return {"recipe": recipe.as_dict(), "reasons": dict(reasons), "fingerprint": facts}
 
 
-def finish(run: Path) -> Fitted:
-    """Score the run's best weights on the validation split and write ``summary.json`` and ``report.html``."""
-    recipe = Recipe.read(run / "recipe.toml")
+def finish(run: Path, recipe: Recipe) -> Fitted:
+    """Score the run's best weights on the validation split and write ``summary.json`` and ``report.html``.
+
+    ``recipe`` tells where the data are now, which may be elsewhere than when the run began.
+    """
     weights = next(
         (p for p in (run / "weights" / n for n in ("best.safetensors", "last.safetensors")) if p.is_file()),
         None,

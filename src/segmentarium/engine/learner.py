@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from segmentarium.data.loader import Batch
 from segmentarium.engine.checkpoint import Checkpoint
 from segmentarium.engine.optim import (
     MovingAverage,
@@ -31,6 +32,7 @@ from segmentarium.losses import SemanticLoss
 from segmentarium.values.classes import VOID
 from segmentarium.weights.store import fit
 
+_TINY = 1e-12
 _DROPOUT = 1
 """The stream of random numbers that networks draw from; 0 is that of their first weights."""
 
@@ -45,8 +47,8 @@ class Learner:
 
     The loss is that of the *whole* batch, however it is divided. Over processes, sums of pixels are added up
     before they are divided, so it is exact for each term. Halves (see :meth:`halve`) count by their shares of
-    pixels that are not void, which is exact for means over pixels (cross-entropy without weights of classes)
-    and close for the rest. BatchNorm sees each part alone.
+    pixels that are not void, or of their weights, which is exact for means over pixels (cross-entropy without
+    weights of classes) and close for the rest. BatchNorm sees each part alone.
     """
 
     def __init__(
@@ -65,9 +67,7 @@ class Learner:
         """The network that is evaluated and saved for use: the average if there is one."""
         return self.average.network if self.average else self.network
 
-    def step(
-        self, images: Float[Tensor, "b c h w"], labels: Int[Tensor, "b h w"], step: int
-    ) -> dict[str, Float[Tensor, ""]]:
+    def step(self, batch: Batch, step: int) -> dict[str, Float[Tensor, ""]]:
         """Do optimiser step number ``step``, counted from 1; returns the loss and its terms.
 
         Raises:
@@ -76,10 +76,12 @@ class Learner:
         self._network.train()
         set_rate(self.optimizer, learning_rate(self.train, step))
         self.optimizer.zero_grad(set_to_none=True)
-        images = images.to(self.fabric.device, memory_format=torch.channels_last, non_blocking=True)
-        labels = labels.to(self.fabric.device, non_blocking=True)
-        with seeded(self.fabric.device, self.seed, _DROPOUT, step, self.fabric.global_rank):
-            terms = self._accumulate(images, labels)
+        device = self.fabric.device
+        images = batch.images.to(device, memory_format=torch.channels_last, non_blocking=True)
+        labels = batch.labels.to(device, non_blocking=True)
+        weights = None if batch.weights is None else batch.weights.to(device, non_blocking=True)
+        with seeded(device, self.seed, _DROPOUT, step, self.fabric.global_rank):
+            terms = self._accumulate(images, labels, weights)
         if self.train.clip_norm:
             self.fabric.clip_gradients(
                 self._network, self._optimizer, max_norm=self.train.clip_norm, error_if_nonfinite=False
@@ -89,13 +91,15 @@ class Learner:
             self.average.update(self.network, step)
         return terms
 
-    def _accumulate(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def _accumulate(self, images: Tensor, labels: Tensor, weights: Tensor | None) -> dict[str, Tensor]:
         """Gradients of the whole batch, part by part; its terms."""
-        counted = (labels != VOID).sum().clamp_min(1)
+        whole = _worth(labels, weights).clamp_min(_TINY)
         sums: dict[str, Tensor] = {}
-        for image, label in zip(images.chunk(self.parts), labels.chunk(self.parts), strict=True):
-            terms = self.loss(self._network(image), label)
-            share = (label != VOID).sum() / counted if self.parts > 1 else 1
+        wholes = (images, labels, weights)
+        parts = ([None] * self.parts if t is None else t.chunk(self.parts) for t in wholes)
+        for image, label, weight in zip(*parts, strict=True):
+            terms = self.loss(self._network(image), label, weight)
+            share = _worth(label, weight) / whole if self.parts > 1 else 1
             self.fabric.backward(terms["loss"] * share)
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0) + value.detach() * share
@@ -156,10 +160,7 @@ class Learner:
         self.parts = int(checkpoint.progress["parts"])
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` says that memory ran out, on whatever device."""
-    told = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError)
-        and any(words in told for words in ("out of memory", "not enough memory", "defaultcpuallocator"))
-    )
+def _worth(labels: Tensor, weights: Tensor | None) -> Tensor:
+    """What the pixels that are not void count for together."""
+    seen = labels != VOID
+    return seen.sum() if weights is None else (weights * seen).sum()

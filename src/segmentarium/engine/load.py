@@ -8,8 +8,9 @@ for result in model.stream(paths): ...
 from __future__ import annotations
 
 import json
+import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from torch import nn
 
 from segmentarium.data.normalise import Normalise
 from segmentarium.engine.device import Device, choose_device
+from segmentarium.engine.fitting import Result, fitted
+from segmentarium.engine.memory import out_of_memory
 from segmentarium.engine.tiled import Band, Eye, Source, Tiling, label_bands, see_whole
 from segmentarium.errors import BadData, BadImage, BadRun, UnknownName, WeightsMismatch
 from segmentarium.models import ModelName, architectures, build
@@ -79,17 +82,36 @@ class Model:
             tile: side of the tiles that whatever is larger is cut into; chosen by size if not given.
             overlap: share of a tile that its neighbour covers again.
 
+        An image that does not fit into memory is labelled in smaller pieces, with a warning that says so.
+
         Raises:
             BadImage: it cannot be read, or does not have the network's channels.
+            OutOfMemory: it does not fit in smaller pieces either.
         """
         picture = as_image(image)
-        bands = list(label_bands(picture.pixels, self.eye, self.cut(tile, overlap), probs=probs))
+
+        def look(tiling: Tiling) -> list[Band]:
+            return list(label_bands(picture.pixels, self.eye, tiling, probs=probs))
+
+        bands, told = self.fitted(look, tile=tile, overlap=overlap)
+        if told:
+            warnings.warn(told, stacklevel=2)
         return self._result(picture, bands)
+
+    def fitted(
+        self, work: Callable[[Tiling], Result], *, tile: int | None = None, overlap: float | None = None
+    ) -> tuple[Result, str]:
+        """``work`` by the model's tiling or, if need be, a smaller one; see :func:`fitting.fitted`."""
+        what = f"the tiles of {self.name} on {self.device.name}"
+        return fitted(work, self.cut(tile, overlap), what=what)
 
     def bands(
         self, source: Source, *, probs: bool = False, tile: int | None = None, overlap: float | None = None
     ) -> Iterator[Band]:
-        """Label an image that may be larger than memory, band by band; arguments as for a call."""
+        """Label an image that may be larger than memory, band by band; arguments as for a call.
+
+        Bands that were handed on cannot be taken back, so nothing is made smaller here.
+        """
         return label_bands(source, self.eye, self.cut(tile, overlap), probs=probs)
 
     def cut(self, tile: int | None = None, overlap: float | None = None) -> Tiling:
@@ -109,14 +131,24 @@ class Model:
 
         Raises:
             BadImage: at the turn of an image that cannot be read.
+            OutOfMemory: one does not fit, not alone and not in smaller pieces.
         """
         for group in _alike(_ahead(images, batch), batch):
             size = (group[0].size[0], group[0].size[1])
-            if self.tiling.whole(size):
-                seen = see_whole([picture.pixels for picture in group], self.eye, self.tiling, probs=probs)
-                yield from (self._result(picture, [band]) for picture, band in zip(group, seen, strict=True))
-            else:
+            seen = self._at_once(group, probs=probs) if self.tiling.whole(size) else None
+            if seen is None:
                 yield from (self(picture, probs=probs) for picture in group)
+            else:
+                yield from (self._result(picture, [band]) for picture, band in zip(group, seen, strict=True))
+
+    def _at_once(self, group: Sequence[Image], *, probs: bool) -> list[Band] | None:
+        """Equally large images in one forward pass; None if they do not fit into memory together."""
+        try:
+            return see_whole([picture.pixels for picture in group], self.eye, self.tiling, probs=probs)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+        return None
 
     def _result(self, image: Image, bands: Sequence[Band]) -> LabelMap:
         shares = [band.probs for band in bands if band.probs is not None]

@@ -1,4 +1,4 @@
-"""How much memory is in use, and was at most."""
+"""How much memory is in use, and was at most; whether it ran out."""
 
 from __future__ import annotations
 
@@ -17,6 +17,15 @@ def peak_memory_mb() -> float:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that memory ran out, on whatever device."""
+    told = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError)
+        and any(words in told for words in ("out of memory", "not enough memory", "defaultcpuallocator"))
+    )
 
 
 class Peak:

@@ -149,6 +149,17 @@ def seconds_of(time: str | float) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
+def steps_of_epochs(epochs: int, *, images: int, batch: int) -> int:
+    """Steps in which each image is seen ``epochs`` times; raises ``BadRecipe``.
+
+    >>> steps_of_epochs(3, images=10, batch=4)
+    8
+    """
+    if epochs < 1:
+        raise BadRecipe(f"{epochs} epochs", allowed="1 or more")
+    return -(-epochs * images // batch)
+
+
 def _choose_model(facts: Fingerprint, device: Device, reasons: dict[str, str]) -> str:
     if device.name.startswith("cuda"):
         reasons["model"] = "unet-resnet34: a GPU is there, and a residual encoder learns more per step"
@@ -258,10 +269,8 @@ def _steps(
         reasons["train.steps"] = "as asked for"
         return length.steps
     if length.epochs is not None:
-        if length.epochs < 1:
-            raise BadRecipe(f"{length.epochs} epochs", allowed="1 or more")
         reasons["train.steps"] = f"{length.epochs} passes over {images} images in batches of {train.batch}"
-        return -(-length.epochs * images // train.batch)
+        return steps_of_epochs(length.epochs, images=images, batch=train.batch)
     default = DEFAULT_TIME_S["cuda" if "cuda" in device.name else "cpu"]
     budget = default if length.time is None else seconds_of(length.time)
     asked = (

@@ -15,7 +15,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import ceil, sqrt
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,11 +24,10 @@ import numpy as np
 from jaxtyping import Int64, Shaped
 from PIL import Image as Pil
 
-from segmentarium.engine.learner import out_of_memory
 from segmentarium.engine.load import Model, load
 from segmentarium.engine.sources import find_images, output_stems
 from segmentarium.engine.tiled import Source, Tiling, label_bands
-from segmentarium.errors import CannotWrite, OutOfMemory, SegError
+from segmentarium.errors import CannotWrite, SegError
 from segmentarium.values.draw import overlay as draw_overlay
 from segmentarium.values.files import atomic_json, atomic_write, ensure_folder
 from segmentarium.values.image import read_image
@@ -162,12 +161,14 @@ def _predict_one(source: Path, target: Path, order: _Order) -> Prediction:
     try:
         pixels, notes = _open(source)
         ensure_folder(target.parent)
-        seen, told = _fitting(pixels, target, order)
+        seen, told = order.model.fitted(
+            lambda tiling: _write_mask(pixels, target, order, tiling), tile=order.tile, overlap=order.overlap
+        )
     except CannotWrite:
         raise
     except SegError as error:
         return Prediction(source=str(source), error=str(error), seconds=time.perf_counter() - begin)
-    notes += told
+    notes += (told,) if told else ()
     mask, overlay, probs = target.with_name(target.name + ".png"), None, None
     if order.overlay:
         overlay = _write_overlay(pixels, seen, target.with_name(target.name + "_overlay.jpg"))
@@ -203,41 +204,6 @@ class _Seen:
     thinning: int
     shares: Mapping[str, float]
     probs: Shaped[np.ndarray, "k h w"] | None
-
-
-def _fitting(pixels: Source, target: Path, order: _Order) -> tuple[_Seen, tuple[str, ...]]:
-    """The mask on the disk, and what had to be made smaller for it to fit into memory.
-
-    Raises:
-        OutOfMemory: it does not fit even so.
-    """
-    first = order.model.cut(order.tile, order.overlap)
-    for tiling in _ever_smaller(first):
-        try:
-            told = f"out of memory: done by {_described(tiling)} instead of {_described(first)}"
-            return _write_mask(pixels, target, order, tiling), () if tiling is first else (told,)
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
-                raise
-    raise OutOfMemory(
-        f"the tiles of {order.model.name} do not fit into the memory of {order.model.device.name}",
-        allowed=f"tiles smaller than {_described(tiling)}",
-        cure="give a smaller `--tile`, or use another device",
-    )
-
-
-def _ever_smaller(tiling: Tiling) -> Iterator[Tiling]:
-    """As it is; with half the tiles at a time, if there are several; with tiles of half the side, too."""
-    yield tiling
-    if tiling.batch > 1:
-        tiling = replace(tiling, batch=tiling.batch // 2)
-        yield tiling
-    tall, wide = tiling.tile
-    yield replace(tiling, tile=(max(1, tall // 2), max(1, wide // 2)), always=True)
-
-
-def _described(tiling: Tiling) -> str:
-    return f"{tiling.batch} of {tiling.tile[0]}x{tiling.tile[1]} pixels at a time"
 
 
 def _write_mask(pixels: Source, target: Path, order: _Order, tiling: Tiling) -> _Seen:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from segmentarium.data import open_data
+from segmentarium.data.borders import Borders
 from segmentarium.data.dataset import DataSet, Pair
 from segmentarium.data.loader import TrainBatches
 from segmentarium.data.normalise import Normalise
@@ -27,8 +29,10 @@ from segmentarium.engine.reproducible import seeded
 from segmentarium.engine.runfolder import RunFolder
 from segmentarium.errors import BadData, BadRecipe, WeightsMismatch
 from segmentarium.losses import SemanticLoss, sum_over_processes
+from segmentarium.losses.named import named
 from segmentarium.models import ModelName, build, count_parameters
 from segmentarium.nn import geometry_of
+from segmentarium.ops.class_balance import RULES, of_mean_one
 
 LOOKED_AT = 64
 """So many training images, evenly spread, are measured for their mean and deviation."""
@@ -56,6 +60,20 @@ class Prepared:
         """Threads of torch that the run began with."""
         return int(self.checkpoint.progress["threads"]) if self.checkpoint else None
 
+    @cached_property
+    def class_weights(self) -> Float[Tensor, " k"] | None:
+        """How much a pixel of each class counts, as the recipe has it."""
+        return class_weights(self.recipe.train.class_weights, self.data)
+
+    @property
+    def borders(self) -> Borders | None:
+        """U-Net's weight map, if the recipe asks for it; the weights of classes are a part of it then."""
+        train = self.recipe.train
+        if not train.border_w0:
+            return None
+        ground, thing = [1.0, 1.0] if self.class_weights is None else self.class_weights.tolist()[:2]
+        return Borders(w0=train.border_w0, sigma_px=train.border_sigma_px, class_weights=(ground, thing))
+
     def learner(self) -> Learner:
         """The network with its first weights, its loss and its optimiser."""
         recipe, classes = self.recipe, self.data.classes
@@ -68,7 +86,7 @@ class Prepared:
             take_over(network, load(recipe.model, device="cpu").network)
         loss = SemanticLoss(
             recipe.train.loss,
-            class_weights=class_weights(recipe.train.class_weights, self.data),
+            class_weights=None if self.borders else self.class_weights,
             border=geometry_of(network).border,
             total=sum_over_processes,
         )
@@ -87,6 +105,7 @@ class Prepared:
             rank=self.fabric.global_rank,
             world=self.fabric.world_size,
             workers=train.workers,
+            borders=self.borders,
             memory_format=torch.channels_last,
         )
 
@@ -96,12 +115,14 @@ def prepare(
 ) -> Prepared:
     """Look before the leap; see :func:`segmentarium.engine.train.train` for what is refused."""
     device = choose_device(recipe.train.device)
-    count_parameters(
-        recipe.model, classes=2, in_channels=3
-    )  # a model that does not exist is told before all else
+    # a model or a loss that does not exist is told before all else
+    count_parameters(recipe.model, classes=2, in_channels=3)
+    named(recipe.train.loss)
     fabric = make_fabric(recipe, device)
     resuming = resume and folder.checkpoints.exists()
     data = open_data(recipe.data)
+    if recipe.train.border_w0:
+        data.require_objects()
     fabric.barrier()
     if resuming:
         checkpoint, normalise, remarks = _taken_up(folder, recipe, data, fabric)
@@ -137,7 +158,8 @@ def _taken_up(
     folder: RunFolder, recipe: Recipe, data: DataSet, fabric: Fabric
 ) -> tuple[Checkpoint, Normalise, list[Note]]:
     """The checkpoint to go on from; the record of the run is cut to it."""
-    folder.require_same(recipe, data)
+    folder.require_same_settings(recipe)
+    folder.require_same_data(data)
     checkpoint, troubles = folder.checkpoints.latest()
     if fabric.is_global_zero:
         folder.checkpoints.settle(checkpoint.step)
@@ -153,6 +175,7 @@ def _begin(
     """Let the doctor look, then lay out the folder; returns the doctor's warnings."""
     report = examine(data) if check_first else None
     folder.clear()
+    report = report.illustrated(folder.path / "check") if report else None
     folder.begin(recipe, data, device, check=report.as_dict() if report else None)
     warnings = report.warnings if report else ()
     return [
@@ -237,21 +260,13 @@ def take_over(network: nn.Module, trained: nn.Module) -> None:
 def class_weights(kind: str, data: DataSet) -> Float[Tensor, " k"] | None:
     """How much a pixel of each class counts, by the pixels of the training masks; the mean over classes is 1.
 
-    ``inverse_sqrt`` is 1 / sqrt(share); ``median_frequency`` is median(share) / share with the share of a
-    class taken over the images that hold it (Eigen and Fergus 2015, arXiv:1411.4734). A class without pixels
-    counts 0.
+    ``kind`` is ``none`` or one of :data:`segmentarium.ops.class_balance.RULES`. A class without pixels counts
+    0.
     """
     if kind == "none":
         return None
     counts = np.stack([_pixels(data, pair) for pair in _spread(data.train, COUNTED)])
-    total = counts.sum(0)
-    if kind == "inverse_sqrt":
-        rarity = 1 / np.sqrt(np.maximum(total, 1))
-    else:
-        share = total / np.maximum((counts.sum(1, keepdims=True) * (counts > 0)).sum(0), 1)
-        rarity = np.median(share[total > 0]) / np.maximum(share, 1e-9)
-    weights = np.where(total > 0, rarity, 0.0)
-    return torch.tensor(weights / weights[total > 0].mean(), dtype=torch.float32)
+    return torch.tensor(of_mean_one(RULES[kind](counts)), dtype=torch.float32)
 
 
 def _pixels(data: DataSet, pair: Pair) -> np.ndarray:

@@ -38,8 +38,11 @@ class Train:
         momentum: of ``sgd`` (Nesterov's); the first beta of ``adamw``.
         warmup_steps: steps in which the rate rises linearly from 0 to ``lr``.
         schedule: fall after the warm-up: ``poly`` (power 0.9), ``cosine``, or none.
-        loss: weight of each term of the loss, by name.
+        loss: weight of each loss by name, or a table of its ``weight`` and settings.
         class_weights: weight of a class by its share of training pixels.
+        border_w0: what a pixel between two touching objects counts on top, U-Net's ``w0`` (10 in the paper);
+            0 for none. It needs masks that number objects.
+        border_sigma_px: over how many pixels of the crop that fades (5 in the paper).
         precision: ``32``, or mixed ``bf16`` or ``16`` (with loss scaling).
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         workers: threads that prepare batches ahead; 0 prepares each when it is needed.
@@ -61,8 +64,12 @@ class Train:
     momentum: float = 0.9
     warmup_steps: int = 50
     schedule: Literal["poly", "cosine", "constant"] = "poly"
-    loss: dict[str, float] = field(default_factory=lambda: {"cross_entropy": 1.0})
-    class_weights: Literal["none", "inverse_sqrt", "median_frequency"] = "none"
+    loss: dict[str, float | dict[str, Any]] = field(default_factory=lambda: {"cross_entropy": 1.0})
+    class_weights: Literal[
+        "none", "inverse_sqrt", "median_frequency", "inverse", "enet", "effective_number"
+    ] = "none"
+    border_w0: float = 0.0
+    border_sigma_px: float = 5.0
     precision: Literal["32", "bf16", "16"] = "32"
     device: str = "auto"
     workers: int = 0
@@ -79,14 +86,16 @@ class Train:
             value = getattr(self, name)
             if any(v < least for v in (value if isinstance(value, tuple) else (value,))):
                 raise BadRecipe(f"recipe.train.{name}: got {_shown(value)}", allowed=f"at least {least}")
-        if self.lr <= 0:
-            raise BadRecipe(f"recipe.train.lr: got {self.lr}", allowed="a number above 0")
+        for name in ("lr", "border_sigma_px"):
+            if getattr(self, name) <= 0:
+                raise BadRecipe(f"recipe.train.{name}: got {getattr(self, name)}", allowed="a number above 0")
         for name in ("ema", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise BadRecipe(
                     f"recipe.train.{name}: got {getattr(self, name)}", allowed="0 up to, but not, 1"
                 )
-        if not self.loss or any(weight < 0 for weight in self.loss.values()) or not any(self.loss.values()):
+        weights = [w.get("weight", 1.0) if isinstance(w, dict) else w for w in self.loss.values()]
+        if not any(weights) or any(not isinstance(w, int | float) or w < 0 for w in weights):
             raise BadRecipe(
                 f"recipe.train.loss: got {self.loss}", allowed="at least one term with a weight above 0"
             )
@@ -96,7 +105,7 @@ class Train:
 
 _LEAST = {
     "steps": 1, "batch": 1, "crop": 1, "log_every": 1, "weight_decay": 0, "warmup_steps": 0, "workers": 0,
-    "evaluate_every": 0, "checkpoint_every": 0, "clip_norm": 0,
+    "evaluate_every": 0, "checkpoint_every": 0, "clip_norm": 0, "border_w0": 0,
 }  # fmt: skip
 
 
@@ -214,7 +223,9 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if is_dataclass(kind):
         return _build(kind, value, where)
     if origin in (Union, types.UnionType):
-        return _read(next(k for k in inner if k is not type(None)), value, where)
+        return _read(_fitting(inner, value), value, where)
+    if kind is Any:
+        return value
     if origin is Literal and value in inner and type(value) is str:
         return value
     if origin is dict and isinstance(value, Mapping):
@@ -230,6 +241,12 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         hint = f"did you mean {near[0]!r}?" if near else ""
         raise BadRecipe(f"{where}: got {_shown(value)}", allowed=", ".join(map(repr, inner)), cure=hint)
     raise BadRecipe(f"{where}: expected {_kind_name(kind)}, got {_shown(value)}")
+
+
+def _fitting(kinds: Sequence[Any], value: Any) -> Any:
+    """The kind out of several that a value is meant as: a table where one may stand, else the first."""
+    tables = [kind for kind in kinds if typing.get_origin(kind) is dict and isinstance(value, Mapping)]
+    return (tables or [kind for kind in kinds if kind is not type(None)])[0]
 
 
 def _read_tuple(inner: tuple[Any, ...], values: Sequence[Any], where: str) -> tuple[Any, ...]:

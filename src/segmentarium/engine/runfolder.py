@@ -4,6 +4,7 @@ recipe.toml  args.yaml        what was asked for, nested and flat
 env.json                      versions, hardware, device and why, the command, the commit
 dataset_fingerprint.json      hashes of the content of the data
 splits.json  check.json       which image is where; what the data set doctor found
+check/                        his pictures of it
 events.jsonl  results.csv     what happened; a row an evaluation, a column a class
 weights/                      best.safetensors, last.safetensors and what resuming needs
 """
@@ -46,6 +47,8 @@ _FREE_TO_CHANGE = (
 )
 """Settings that may differ when a run is resumed: they change what it costs, not what it computes."""
 
+_LONGER = " (more steps would change the rates of those already done)"
+
 _PLANNED = {"plan.json", "plan.toml"}
 """Files that may lie in a folder before a run begins there."""
 
@@ -56,6 +59,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.checkpoints = Checkpoints(path / "weights")
+        self.recipe = path / "recipe.toml"
         self._events = path / "events.jsonl"
 
     def refuse_if_taken(self) -> None:
@@ -73,8 +77,8 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove what an earlier run wrote about its course; foreign files stay."""
-        for folder in (self.checkpoints.folder, *(self.path / name for name in ("worst", "typical", "best"))):
-            shutil.rmtree(folder, ignore_errors=True)
+        for name in (self.checkpoints.folder.name, "worst", "typical", "best", "plots", "check"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
         for name in ("events.jsonl", "results.csv", "summary.json", "report.html"):
             (self.path / name).unlink(missing_ok=True)
 
@@ -88,40 +92,32 @@ class RunFolder:
         atomic_json(self.path / "splits.json", splits)
         if check is not None:
             atomic_json(self.path / "check.json", check)
-        atomic_text(self.path / "recipe.toml", recipe.to_toml())
+        atomic_text(self.recipe, recipe.to_toml())
         self._events.unlink(missing_ok=True)
         self.write_results([])
 
-    def require_same(self, recipe: Recipe, data: DataSet) -> None:
-        """Raise unless this run can go on with ``recipe`` and ``data``.
-
-        Raises:
-            BadRecipe: settings differ that change what is computed; they are named.
-            BadRun: the images or masks are not those the run began with.
-        """
-        before = Recipe.read(self.path / "recipe.toml")
+    def require_same_settings(self, recipe: Recipe) -> None:
+        """Raise :class:`BadRecipe` where ``recipe`` would change what the run computes; it tells how."""
+        before = Recipe.read(self.recipe)
         changed = {k: v for k, v in before.differences(recipe).items() if not k.startswith(_FREE_TO_CHANGE)}
         if changed:
             told = ", ".join(f"{key} was {old!r} and is {new!r}" for key, (old, new) in changed.items())
-            hint = (
-                "; more steps would change the rates of the steps already done"
-                if "train.steps" in changed
-                else ""
-            )
-            cure = f"resume with {self.path / 'recipe.toml'}, or train into another folder{hint}"
+            why = _LONGER if "train.steps" in changed else ""
             raise BadRecipe(
-                f"{self.path} was begun with another recipe: {told}", allowed="the same recipe", cure=cure
+                f"{self.path} was begun with another recipe: {told}{why}",
+                allowed="the same recipe; other workers, another device or a new time limit",
+                cure=f"go on with it by `seg train -o {self.path} --resume`, or train into another folder",
             )
-        recorded = json.loads((self.path / "dataset_fingerprint.json").read_text(encoding="utf-8"))
-        other = [
-            name
-            for name, digest in fingerprint(data)["splits"].items()
-            if recorded["splits"].get(name) != digest
-        ]
+
+    def require_same_data(self, data: DataSet) -> None:
+        """Raise :class:`BadRun` unless images and masks are those the run began with, wherever they lie."""
+        recorded = json.loads((self.path / "dataset_fingerprint.json").read_text(encoding="utf-8"))["splits"]
+        other = [name for name, digest in fingerprint(data)["splits"].items() if recorded.get(name) != digest]
         if other:
-            came = f"the files of split {', '.join(other)} of {data.root} are not those the run began with"
             raise BadRun(
-                came, allowed="the same images and masks", cure="put them back, or train into another folder"
+                f"the files of split {', '.join(other)} of {data.root} are not those the run began with",
+                allowed="the same images and masks",
+                cure="put them back, or train into another folder",
             )
 
     def log(self, event: Event) -> None:
@@ -180,8 +176,12 @@ def as_yaml(recipe: Recipe) -> str:
 
 
 def fingerprint(data: DataSet) -> dict[str, Any]:
-    """Hashes over the bytes of all images and masks of the splits that training uses."""
-    return {"name": data.name, "splits": {name: data.fingerprint(name) for name in ("train", "val")}}
+    """Hashes over the bytes of the images and masks that training uses, and how they were split."""
+    return {
+        "name": data.name,
+        "splitting": data.splitting,
+        "splits": {name: data.fingerprint(name) for name in ("train", "val")},
+    }
 
 
 def environment(device: Device) -> dict[str, Any]:

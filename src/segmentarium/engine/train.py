@@ -29,7 +29,8 @@ from segmentarium.data.dataset import DataSet
 from segmentarium.data.loader import Batch, TrainBatches
 from segmentarium.data.normalise import Normalise
 from segmentarium.engine.events import Checkpointed, Evaluated, Event, Finished, Note, Step
-from segmentarium.engine.learner import Learner, out_of_memory
+from segmentarium.engine.learner import Learner
+from segmentarium.engine.memory import out_of_memory
 from segmentarium.engine.optim import learning_rate
 from segmentarium.engine.prepare import Prepared, prepare
 from segmentarium.engine.recipe import Recipe
@@ -95,6 +96,9 @@ class Run:
     saved: int = 0
     whole: bool = True
     """Whether the state is that after a step, not that in the midst of one."""
+    begun: float = field(default_factory=time.perf_counter)
+    before_s: float = 0.0
+    """Seconds of training before the run was resumed, as far as a checkpoint knows of them."""
 
     @classmethod
     def of(cls, prepared: Prepared) -> Run:
@@ -114,11 +118,12 @@ class Run:
             run.learner.restore(checkpoint)
             run.step = run.saved = checkpoint.step
             run.best, run.scores = checkpoint.progress["best"], checkpoint.progress["scores"]
+            run.before_s = checkpoint.progress.get("seconds", 0.0)
         return run
 
     def go(self, interruption: Interruption) -> Generator[Event, None, None]:
         """Train to the end, or to where somebody stops it."""
-        train, begin = self.recipe.train, time.perf_counter()
+        train, self.begun = self.recipe.train, time.perf_counter()
         pace = Pace(train.batch)
         reason: Reason = "done"
         try:
@@ -133,10 +138,10 @@ class Run:
                     yield self._log(self._told(terms, pace))
                 yield from self._keep_house()
                 pace.rest()
-                reason = self._reason_to_stop(interruption, begin)
+                reason = self._reason_to_stop(interruption)
                 if reason != "done":
                     break
-            yield from self._close(reason, interruption.asked, begin)
+            yield from self._close(reason, interruption.asked)
         except (GeneratorExit, KeyboardInterrupt):
             if self.whole and self.step > self.saved and not self._evaluation_is_due():
                 self._save()
@@ -146,7 +151,7 @@ class Run:
         """Do one step, if need be in halves; returns the terms of its loss."""
         self.whole = False
         try:
-            terms = self.learner.step(batch.images, batch.labels, self.step + 1)
+            terms = self.learner.step(batch, self.step + 1)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
@@ -240,6 +245,7 @@ class Run:
             "events_bytes": mark,
             "best": self.best,
             "scores": self.scores,
+            "seconds": self._seconds(),
             "threads": torch.get_num_threads(),
             "normalise": self.normalise.to_json(),
         }
@@ -263,10 +269,14 @@ class Run:
         }
         return {"segmentarium": json.dumps(facts, ensure_ascii=False)}
 
-    def _reason_to_stop(self, interruption: Interruption, begin: float) -> Reason:
-        """Why not to do another step; all processes agree on it."""
+    def _seconds(self) -> float:
+        """How long this run has been trained."""
+        return self.before_s + time.perf_counter() - self.begun
+
+    def _reason_to_stop(self, interruption: Interruption) -> Reason:
+        """Why not to do another step; all processes agree on it. A time limit counts from the resumption."""
         limit = self.recipe.train.time_limit_s
-        late = limit is not None and time.perf_counter() - begin >= limit
+        late = limit is not None and time.perf_counter() - self.begun >= limit
         wish = 2 if interruption.asked else int(late and self.step < self.recipe.train.steps)
         if self.fabric.world_size > 1:
             flags = self.fabric.all_gather(torch.tensor(wish, device=self.fabric.device))
@@ -274,7 +284,7 @@ class Run:
         reasons: tuple[Reason, Reason, Reason] = ("done", "time", "interrupted")
         return reasons[wish]
 
-    def _close(self, reason: Reason, asked: str, begin: float) -> Iterator[Event]:
+    def _close(self, reason: Reason, asked: str) -> Iterator[Event]:
         if reason == "time" and self.scores.get("step") != self.step:
             yield self._evaluate()
         if self.step > self.saved:
@@ -289,7 +299,7 @@ class Run:
                 reason=reason,
                 best_mean_iou=self.best,
                 weights="weights/best.safetensors" if self.best is not None else "weights/last.safetensors",
-                seconds=round(time.perf_counter() - begin, 2),
+                seconds=round(self._seconds(), 2),
             )
         )
 

@@ -51,10 +51,10 @@ def bootstrap_sums(
         sums: what each image adds to the state, stacked along the first axis.
         score: takes summed counts with any number of leading axes and answers for all of them at once.
     """
-    flat = np.asarray(sums, np.float64).reshape(len(sums), -1)
     if len(sums) < 2:
-        undefined = np.asarray(np.full_like(np.asarray(score(sums), np.float64), np.nan).sum(0))
-        return undefined, undefined
+        shape = np.asarray(score(np.zeros_like(sums, np.float64, shape=sums.shape[1:]))).shape
+        return np.full(shape, np.nan), np.full(shape, np.nan)
+    flat = np.asarray(sums, np.float64).reshape(len(sums), -1)
     drawn = _draws(len(sums), rounds, seed=seed)
     low, high = _percentiles(np.asarray(score((drawn @ flat).reshape(rounds, *sums.shape[1:])), np.float64))
     return np.asarray(low), np.asarray(high)

@@ -17,3 +17,15 @@ class Semantic(NamedTuple):
 
     logits: Float[Tensor, "b k *s"]
     aux: tuple[Float[Tensor, "b k ..."], ...] = ()
+
+
+class Queries(NamedTuple):
+    """A set of answers, each of them one class and one mask.
+
+    The last class is "no object"; a mask's logits are before the sigmoid or, where queries compete for each
+    pixel, before the softmax over queries: the paper says which. ``aux`` holds what earlier layers answered.
+    """
+
+    class_logits: Float[Tensor, "b q k+1"]
+    mask_logits: Float[Tensor, "b q *s"]
+    aux: tuple[Queries, ...] = ()

@@ -52,6 +52,14 @@ def test_a_missing_folder_is_told_in_one_sentence(tmp_path: Path, capsys: pytest
     assert "Traceback" not in told
 
 
+def test_two_data_sets_are_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        run("train", str(tmp_path / "one"), "--data", str(tmp_path / "other"), "-o", str(tmp_path / "run"))
+        == 2
+    )
+    assert "give one of them" in capsys.readouterr().err.replace("\n", " ")
+
+
 def test_errors_are_json_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("eval", "unet@nucleii", str(tmp_path), "--json") == 1
     told = json.loads(capsys.readouterr().out)

@@ -193,11 +193,11 @@ def test_an_edited_mask_is_never_ignored(drawn: DataSet, monkeypatch: pytest.Mon
     """Even if its size is the same and its time of writing was put back."""
     kept, pair = memory(drawn, monkeypatch), drawn.train[0]
     settle(drawn)
-    assert kept.decoded(pair).labels.max() == 1
+    assert kept.decoded(pair).truth.max() == 1
     assert pair.mask is not None
     Picture.fromarray(np.full((12, 10), 2, np.uint8)).save(pair.mask)
     settle(drawn)
-    assert (kept.decoded(pair).labels == 2).all()
+    assert (kept.decoded(pair).truth == 2).all()
     assert len(kept) == 1
 
 

@@ -286,6 +286,39 @@ def test_cityscapes_train_ids(tmp_path):
     assert data.labels(data.train[0])[0, :4].tolist() == [0, 18, -1, 3]
 
 
+def segnet(root, *, listed=""):
+    for split in ("train", "val", "test"):
+        picture(root / split / "0001TP.png")
+        put(root / f"{split}annot" / "0001TP.png", numbers((0, 1, 2), (3, 10, 11)))
+    (root / "train.txt").write_text(listed)
+    return root
+
+
+def test_segnets_camvid_is_known_by_name(tmp_path):
+    data = open_data(segnet(tmp_path / "CamVid"))
+    assert data.layout == "SPLIT + SPLITannot"
+    assert {name: len(pairs) for name, pairs in data.splits.items()} == {"train": 1, "val": 1, "test": 1}
+    assert data.train[0].mask == tmp_path / "CamVid" / "trainannot" / "0001TP.png"
+    assert data.classes.names[:4] == ("sky", "building", "pole", "road")
+    assert data.labels(data.val[0]).tolist() == [[0, 1, 2], [3, 10, -1]]
+    assert said(data, "11 is void")
+
+
+def test_segnets_camvid_is_known_by_its_list(tmp_path):
+    data = open_data(segnet(tmp_path / "mine", listed="/SegNet/CamVid/train/0001TP.png"))
+    assert data.ignore_ids == (11,)
+
+
+def test_other_sets_in_segnets_layout_keep_their_classes(tmp_path):
+    data = open_data(segnet(tmp_path / "roads"))
+    assert data.classes.ids == (0, 1, 2, 3, 10, 11)
+    assert said(data, "found ids 0, 1, 2, 3, 10, 11")
+    described_ = open_data(
+        describe(segnet(tmp_path / "camvid"), classes=[{"id": i, "name": f"c{i}"} for i in range(12)])
+    )
+    assert len(described_.classes) == 12
+
+
 def test_ade20k_zero_is_void_and_classes_start_at_one(tmp_path):
     root = write_data_set(tmp_path / "ade", train=2, val=1, size=(32, 32), classes=3, layout="ade20k")
     (root / "meta.json").unlink()

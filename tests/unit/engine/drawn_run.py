@@ -7,12 +7,14 @@ import math
 from pathlib import Path
 
 import numpy as np
+from PIL import Image as Pil
 
 from segmentarium.data import DataSet, open_data
 from segmentarium.data.shapes import write_data_set
 from segmentarium.engine.evaluate import evaluate
+from segmentarium.engine.gallery import save_picture
 from segmentarium.values.classes import VOID, Classes
-from segmentarium.values.files import atomic_json, atomic_text
+from segmentarium.values.files import atomic_json, atomic_text, ensure_folder
 from segmentarium.values.image import Image
 from segmentarium.values.results import LabelMap
 
@@ -61,11 +63,12 @@ def draw_run(folder: Path, *, images: int = 6, classes: int = 4, size: tuple[int
     atomic_json(run / "env.json", _ENV)
     atomic_json(
         run / "dataset_fingerprint.json",
-        {"name": data.name, "splits": {"train": "ab" * 32, "val": "cd" * 32}},
+        {"name": data.name, "splitting": data.splitting, "splits": {"train": "ab" * 32, "val": "cd" * 32}},
     )
     atomic_json(run / "splits.json", {name: [p.stem for p in pairs] for name, pairs in data.splits.items()})
     atomic_json(run / "plan.json", _plan(data))
     atomic_json(run / "check.json", _CHECK)
+    save_picture(Pil.new("RGB", (40, 30), (90, 20, 20)), ensure_folder(run / "check") / "01-off-by-one.png")
     atomic_text(
         run / "events.jsonl", "".join(json.dumps(event) + "\n" for event in _events(data.classes.names))
     )
@@ -165,11 +168,13 @@ _ENV = {
 
 _CHECK = {
     "findings": [
-        {"fault": "near-duplicate", "severity": "warning", "count": 1, "files": ["val/images/0001.png"],
+        {"fault": "near-duplicate-across-splits", "severity": "warning", "count": 1,
+         "files": ["val/images/0001.png"],
          "message": "1 file: looks like an image of another split (val/images/0001.png)",
          "cure": "remove one of the two", "allowed": "an image in one split only", "fixable": False},
         {"fault": "off-by-one", "severity": "error", "count": 2, "files": ["train/masks/0003.png"],
          "message": "2 files: ids begin at 1 although the classes begin at 0 (<b>0003.png</b>)",
-         "cure": "seg check DATA --fix writes a corrected copy", "allowed": "ids 0 to 3", "fixable": True},
+         "cure": "seg check DATA --fix writes a corrected copy", "allowed": "ids 0 to 3", "fixable": True,
+         "picture": "elsewhere/run/check/01-off-by-one.png"},
     ]
 }  # fmt: skip

@@ -11,7 +11,8 @@ import pytest
 from segmentarium.data import write_data_set
 from segmentarium.engine.curves import Curves
 from segmentarium.engine.events import Evaluated, Event, Finished, Step
-from segmentarium.engine.fit import Fitted, Wishes, fit, outside, settle
+from segmentarium.engine.fit import Fitted, fit, outside
+from segmentarium.engine.wishes import Wishes, settle
 from segmentarium.errors import BadRecipe, CannotWrite
 
 

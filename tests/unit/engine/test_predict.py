@@ -18,7 +18,15 @@ from segmentarium.engine.load import Model, as_image, load
 from segmentarium.engine.predict import Prediction, predict
 from segmentarium.engine.sources import find_images, output_stems
 from segmentarium.engine.tiled import Tiling
-from segmentarium.errors import BadData, BadImage, BadRun, CannotWrite, UnknownName, WeightsMismatch
+from segmentarium.errors import (
+    BadData,
+    BadImage,
+    BadRun,
+    CannotWrite,
+    OutOfMemory,
+    UnknownName,
+    WeightsMismatch,
+)
 from segmentarium.models import build
 from segmentarium.nn.outputs import Semantic
 from segmentarium.values.classes import Class, Classes
@@ -138,6 +146,19 @@ def test_what_does_not_fit_into_memory_is_halved_and_told(
         assert row.error is None
         assert told in " ".join(row.notes)
         assert bool(row.notes) == bool(told)
+
+
+def test_a_call_and_a_stream_halve_too_and_say_so(model: Model) -> None:
+    """Two images together, one alone, its tiles: what fits is the tile of half the side."""
+    pixels = [noise(40, 40), 255 - noise(40, 40)]
+    expected = [model(image, tile=16).labels for image in pixels]
+    cramped = replace(model, network=Cramped(model.network, 16**2), tiling=Tiling(tile=(32, 32)))
+    with pytest.warns(UserWarning, match="out of memory: done by 1 of 16x16 pixels at a time"):
+        found = [cramped(pixels[0]).labels, *(result.labels for result in cramped.stream(pixels))]
+    for labels, truth in zip(found, [expected[0], *expected], strict=True):
+        np.testing.assert_array_equal(labels, truth)
+    with pytest.raises(OutOfMemory, match="do not fit into memory"):
+        replace(model, network=Cramped(model.network, 9))(pixels[0])
 
 
 def test_an_image_of_other_channels_leaves_nothing_behind(model: Model, tmp_path: Path) -> None:

@@ -6,13 +6,16 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from drawn_run import draw_run
+from PIL import Image as Pil
 
 from segmentarium.engine.report import report
 from segmentarium.engine.report.heat import heat_map
 from segmentarium.engine.report.lines import Line, line_chart, smoothed, thinned
 from segmentarium.engine.report.markup import duration, element, number, percent
+from segmentarium.engine.report.paint import painted, palette
 from segmentarium.errors import BadRun
 
 _VOID = {"br", "hr", "img", "meta", "link", "input"}
@@ -57,10 +60,48 @@ def test_the_page_is_well_formed_and_needs_nothing_else(page: str) -> None:
     "part",
     ["Scores", "Predictions", "Learning curves", "Data", "Plan and reasons", "Cost", "Provenance",
      "Do it again", "Confusion", "95% interval", "What each score means", "the median image is that large",
-     "seg train", "torch 2.11.0", "near-duplicate", "reaches a mean IoU of", "(CC0", "1 min 52 s"],
+     "seg train", "torch 2.11.0", "near-duplicate", "reaches a mean IoU of", "(CC0", "1 min 52 s",
+     "as the data set has it", "Shared by splits"],
 )  # fmt: skip
 def test_everything_that_was_promised_is_there(page: str, part: str) -> None:
     assert part in page
+
+
+def test_a_finding_is_shown_with_its_picture(run: Path, page: str, tmp_path: Path) -> None:
+    assert page.count('class="illustration"') == 1
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    shutil.rmtree(copy / "check")
+    assert 'class="illustration"' not in report(copy).read_text(encoding="utf-8")
+
+
+def test_a_run_without_leaks_says_so(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    (copy / "check.json").write_text('{"findings": []}', encoding="utf-8")
+    assert "no picture, compared pixel by pixel and by likeness" in report(copy).read_text(encoding="utf-8")
+
+
+def test_plots_lie_beside_the_page(run: Path, page: str) -> None:
+    assert page
+    for name, colors in {"learning_curves": 20, "class_iou": 5, "confusion_matrix": 10}.items():
+        with Pil.open(run / "plots" / f"{name}.png") as plot:
+            assert min(plot.size) > 150
+            assert len(plot.convert("RGB").getcolors(1 << 24) or ()) > colors
+
+
+def test_a_painting_has_the_drawing_where_it_was_drawn() -> None:
+    """A bar from 10 to 30 of 40, and a point; both twice as large."""
+    drawn = element(
+        "svg",
+        element("rect", x=10, y=5, width=20, height=10, class_="fill"),
+        element("g", element("circle", cx=36, cy=10, r=3, class_="dot series-1")),
+        element("text", "a & b", x=0, y=0, class_="tick-y"),
+        viewBox="0 0 40 20",
+    )
+    pixels = np.asarray(painted(drawn))
+    assert pixels.shape == (40, 80, 3)
+    assert (pixels[12:28, 22:58] == palette()["accent"]).all()
+    assert (pixels[20, 72] == palette()["series-1"]).all()
+    assert (pixels[30:, :60] == 255).all()
 
 
 def test_scores_are_those_of_the_summary(run: Path, page: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +15,15 @@ import pytest
 import torch
 
 from segmentarium.data import write_data_set
+from segmentarium.data.loader import Batch
 from segmentarium.engine import prepare
 from segmentarium.engine.check import CheckReport
 from segmentarium.engine.checkpoint import Checkpoints
 from segmentarium.engine.device import choose_device
 from segmentarium.engine.events import Evaluated, Event, Finished, Note, Started, Step, event_from_dict
 from segmentarium.engine.faults.finding import Finding, Severity
-from segmentarium.engine.learner import Learner, out_of_memory
+from segmentarium.engine.learner import Learner
+from segmentarium.engine.memory import out_of_memory
 from segmentarium.engine.optim import learning_rate
 from segmentarium.engine.recipe import Recipe, Train
 from segmentarium.engine.train import train
@@ -119,8 +122,11 @@ def test_a_closed_generator_saves_and_goes_on_to_the_bit(
         if isinstance(event, Step) and event.step == after:
             break
     events.close()  # type: ignore[attr-defined]
-    assert Checkpoints(tmp_path / "run" / "weights").latest()[0].step == safe
+    checkpoint = Checkpoints(tmp_path / "run" / "weights").latest()[0]
+    assert checkpoint.step == safe
     rest = list(train(recipe, out=tmp_path / "run", resume=True))
+    assert isinstance(rest[-1], Finished)
+    assert rest[-1].seconds >= round(checkpoint.progress["seconds"], 2) > 0, "time before counts"
     assert [event.step for event in rest if isinstance(event, Step)] == list(range(safe + 1, 7))
     assert traces(tmp_path / "run") == traces(calm[0])
 
@@ -191,12 +197,26 @@ def test_errors_of_the_doctor_are_refused(
     assert not (tmp_path / "run").exists()
 
 
+def test_warnings_of_the_doctor_are_kept_with_their_pictures(
+    recipe: Recipe, data: Path, tmp_path: Path
+) -> None:
+    leaky = Path(shutil.copytree(data, tmp_path / "leaky"))
+    for kind in ("images", "masks"):
+        first = sorted((leaky / "train" / kind).iterdir())[0]
+        shutil.copy(first, leaky / "val" / kind / f"twin{first.suffix}")
+    next(train(recipe.override([f'data="{leaky}"']), out=tmp_path / "run"))
+    (finding,) = json.loads((tmp_path / "run" / "check.json").read_text())["findings"]
+    assert finding["fault"] == "duplicate-across-splits"
+    assert Path(finding["picture"]).parent == tmp_path / "run" / "check"
+    assert Path(finding["picture"]).is_file()
+
+
 def failing_at(steps: set[int], error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the n-th calls of the gradient's computation fail."""
     calls = iter(range(1, 1000))
     real = Learner._accumulate
 
-    def accumulate(self: Learner, *batch: torch.Tensor) -> Any:
+    def accumulate(self: Learner, *batch: torch.Tensor | None) -> Any:
         if next(calls) in steps:
             raise error
         return real(self, *batch)
@@ -238,8 +258,8 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
 ) -> None:
     real: Callable[..., dict[str, torch.Tensor]] = Learner.step
 
-    def step(self: Learner, images: torch.Tensor, labels: torch.Tensor, step: int) -> dict[str, torch.Tensor]:
-        terms = real(self, images, labels, step)
+    def step(self: Learner, batch: Batch, step: int) -> dict[str, torch.Tensor]:
+        terms = real(self, batch, step)
         return terms if step < 4 else {**terms, "loss": terms["loss"] * float("nan")}
 
     monkeypatch.setattr(Learner, "step", step)

@@ -8,6 +8,8 @@ from scipy import ndimage
 
 from segmentarium.ops.border_weights import border_weights
 
+pytestmark = pytest.mark.atlas("L22")
+
 
 def slow_twin(instances: np.ndarray, w0: float, sigma: float) -> np.ndarray:
     """The formula as it stands, one whole distance map a cell."""
@@ -38,6 +40,15 @@ def test_by_eye() -> None:
     np.testing.assert_allclose(
         weights[0, :5], [3, 0.5 + expected, 0.5 + expected, 0.5 + expected, 3], rtol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    ("near", "far", "gap"), [(1, 1, 9.23116), (1, 3, 7.26149), (5, 5, 1.35335), (10, 10, 0.0033546)]
+)
+def test_the_gap_by_hand(near: int, far: int, gap: float) -> None:
+    instances = np.zeros((3, near + far + 1), np.int32)
+    instances[:, 0], instances[:, -1] = 1, 2
+    assert border_weights(instances)[1, near] == pytest.approx(1 + gap, abs=6e-6)
 
 
 @pytest.mark.parametrize("cells", [0, 1])

@@ -27,6 +27,11 @@ def cityscapes_train() -> Classes:
     return Classes(Class(id=i, name=c.name, color=c.color, thing=c.thing) for i, c in enumerate(cityscapes()))
 
 
+def camvid() -> Classes:
+    """The 11 classes of CamVid that SegNet evaluates; its files have 11 for void."""
+    return _table("camvid")
+
+
 def ade20k() -> Classes:
     """The 150 classes of SceneParse150; ids start at 1, since 0 is void."""
     return _table("ade20k")

@@ -13,6 +13,8 @@ the reader. A run that lacks files gets a report all the same, and the report sa
     lines.py     line charts over steps; bars.py, heat.py: bars and the confusion matrix; all inline SVG
     markup.py    elements of HTML that escape what they are given
     page.py      the page around the sections
+    plots.py     the charts as PNG beside the page; paint.py draws SVG with Pillow
+    inline.py    pictures carried inside the page
 """
 
 from __future__ import annotations
@@ -22,16 +24,19 @@ from pathlib import Path
 from segmentarium.engine.gallery import write_contact_sheet
 from segmentarium.engine.report.folder import RunFiles
 from segmentarium.engine.report.page import page_of
+from segmentarium.engine.report.plots import write_plots
 from segmentarium.values.files import atomic_text
 
 __all__ = ["report", "write_contact_sheet"]
 
 
 def report(run: Path) -> Path:
-    """Write ``report.html`` into a run folder and return its path.
+    """Write ``report.html`` and ``plots/`` into a run folder and return the path of the page.
 
     Raises:
         BadRun: there is no such folder, or nothing in it comes from a run.
         CannotWrite: the folder cannot be written to.
     """
-    return atomic_text(Path(run) / "report.html", str(page_of(RunFiles.read(Path(run)))))
+    files = RunFiles.read(Path(run))
+    write_plots(files)
+    return atomic_text(Path(run) / "report.html", str(page_of(files)))

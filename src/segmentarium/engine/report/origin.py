@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from segmentarium.engine.report.bars import share_bar
 from segmentarium.engine.report.folder import RunFiles, Table
+from segmentarium.engine.report.inline import inlined
 from segmentarium.engine.report.markup import (
     Markup,
     Number,
@@ -60,7 +62,7 @@ def data_card(run: RunFiles) -> Markup:
     """Name, sizes, classes with their shares, and what the data set doctor found."""
     card = run.card
     if not card:
-        return join(absent("dataset_fingerprint.json"), findings(run.check))
+        return join(absent("dataset_fingerprint.json"), findings(run))
     rows = _card_rows(run, card)
     notes = [
         element("li", note) for note in run.summary.get("provenance", {}).get("data", {}).get("notes", [])
@@ -69,7 +71,7 @@ def data_card(run: RunFiles) -> Markup:
         facts({key: value for key, value in rows.items() if value}),
         element("ul", notes) if notes else None,
         _shares(run, card),
-        findings(run.check),
+        findings(run),
     )
 
 
@@ -80,6 +82,8 @@ def _card_rows(run: RunFiles, card: Table) -> dict[str, str]:
         "Name": card.get("name", ""),
         "Layout": card.get("layout", ""),
         "Images": ", ".join(f"{count} {split}" for split, count in images.items()),
+        "Split": card.get("splitting", ""),
+        "Shared by splits": _leakage(run.check),
         "Sizes": ", ".join(f"{which} {size}" for which, size in sizes.items()) + " (width × height)"
         if sizes
         else "",
@@ -111,11 +115,19 @@ def _shares(run: RunFiles, card: Table) -> Markup | None:
     return join(element("h3", "Classes in the training images"), table(head, rows, class_="shares"))
 
 
-def findings(check: Table) -> Markup:
-    """What the data set doctor found, worst first."""
+def _leakage(check: Table) -> str:
+    """Whether pictures stand in two splits, as far as the doctor looked."""
     if not check:
+        return ""
+    leaks = [f["message"] for f in check.get("findings", []) if "across-splits" in f.get("fault", "")]
+    return "; ".join(leaks) or "no picture, compared pixel by pixel and by likeness"
+
+
+def findings(run: RunFiles) -> Markup:
+    """What the data set doctor found, worst first, each with its picture."""
+    if not run.check:
         return join(element("h3", "Check of the data"), absent("check.json"))
-    found = sorted(check.get("findings", []), key=lambda finding: finding.get("severity") != "error")
+    found = sorted(run.check.get("findings", []), key=lambda finding: finding.get("severity") != "error")
     if not found:
         return join(element("h3", "Check of the data"), element("p", "No fault was found.", class_="good"))
     items = [
@@ -124,11 +136,23 @@ def findings(check: Table) -> Markup:
             element("strong", finding.get("severity", "warning")),
             f" {finding.get('fault', '')}: {finding.get('message', '')}.",
             f" Cure: {finding['cure']}." if finding.get("cure") else None,
+            _illustration(run, finding),
             class_=f"finding {finding.get('severity', 'warning')}",
         )
         for finding in found
     ]
     return join(element("h3", "Check of the data"), element("ul", items, class_="findings"))
+
+
+def _illustration(run: RunFiles, finding: Table) -> Markup | None:
+    """The doctor's picture of a finding, if it lies in the run folder."""
+    path = run.path / "check" / Path(finding.get("picture") or "").name
+    try:
+        source = inlined(path)
+    except (OSError, ValueError):
+        return None
+    what = f"{finding.get('fault', 'finding')}: image and mask"
+    return element("img", src=source, alt=what, loading="lazy", class_="illustration")
 
 
 def plan(run: RunFiles) -> Markup:

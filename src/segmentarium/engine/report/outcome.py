@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from segmentarium.engine.report.bars import interval_bar
+from segmentarium.engine.report.bars import interval_bar, named_bars
 from segmentarium.engine.report.folder import RunFiles, Table
 from segmentarium.engine.report.heat import heat_map
 from segmentarium.engine.report.lines import COLORS, Line, line_chart, smoothed, thinned
@@ -23,10 +23,20 @@ _TITLES = {
 
 def curves(run: RunFiles) -> Markup:
     """Loss, learning rate and validation scores over steps."""
+    drawn = charts(run)
+    if not drawn:
+        return absent("events.jsonl")
+    figures = [element("figure", element("figcaption", title), chart) for title, chart in drawn]
+    words = "Faint: every step. Strong: running mean. Values stand where the pointer rests on a dot."
+    return join(element("div", figures, class_="charts"), element("p", words, class_="small"))
+
+
+def charts(run: RunFiles) -> list[tuple[str, Markup]]:
+    """Titles and line charts of the learning curves; none where nothing was recorded."""
     steps, evaluated = run.of_kind("step"), run.of_kind("evaluated")
     if not steps and not evaluated:
-        return absent("events.jsonl")
-    charts = [
+        return []
+    return [
         ("Loss", line_chart(_loss_lines(steps), title="Loss", may_be_log=True)),
         (
             "Learning rate",
@@ -41,9 +51,6 @@ def curves(run: RunFiles) -> Markup:
             line_chart(_class_lines(evaluated), title="IoU of each class", bounds=(0.0, 1.0)),
         ),
     ]
-    figures = [element("figure", element("figcaption", title), chart) for title, chart in charts]
-    words = "Faint: every step. Strong: running mean. Values stand where the pointer rests on a dot."
-    return join(element("div", figures, class_="charts"), element("p", words, class_="small"))
 
 
 def _loss_lines(steps: Sequence[Table]) -> list[Line]:
@@ -139,15 +146,29 @@ def _class_table(run: RunFiles) -> Markup:
     return table(head, rows)
 
 
-def _confusion(run: RunFiles) -> Markup:
+def class_chart(run: RunFiles) -> list[tuple[str, Markup]]:
+    """Title and chart of the IoU of each class; none where nothing was scored."""
+    scored: dict[str, Table] = run.summary.get("per_class", {})
+    rows = [(name, entry["iou"], entry.get("iou_interval")) for name, entry in scored.items()]
+    return [("IoU of each class, with 95% interval", named_bars(rows))] if rows else []
+
+
+def confusion_chart(run: RunFiles) -> list[tuple[str, Markup]]:
+    """Title and heat map of the confusion matrix; none where nothing was scored."""
     matrix, names = run.summary.get("confusion_matrix", []), list(run.summary.get("per_class", {}))
-    if not names:
+    title = "Percent of the pixels of a true class (row) that went to each class (column)"
+    return [(title, heat_map(matrix, names))] if names else []
+
+
+def _confusion(run: RunFiles) -> Markup:
+    drawn = confusion_chart(run)
+    if not drawn:
         return absent("summary.json")
     words = (
         "Each row is a true class, each column a predicted one; a square tells which percentage of the row's"
         " pixels went there: blue is right, orange is mistaken. Rest the pointer on a square for the pixels."
     )
-    return join(element("p", words, class_="small"), element("div", heat_map(matrix, names), class_="scroll"))
+    return join(element("p", words, class_="small"), element("div", drawn[0][1], class_="scroll"))
 
 
 def _definitions(definitions: dict[str, str]) -> Markup | None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 from pathlib import Path
 
-from PIL import Image as Pil
-
 from segmentarium.engine.report.folder import RunFiles
+from segmentarium.engine.report.inline import inlined
 from segmentarium.engine.report.markup import Markup, element, join
 from segmentarium.engine.report.origin import swatch
 from segmentarium.values.draw import CONFUSED, FALSE_NEGATIVE, FALSE_POSITIVE
@@ -22,7 +19,6 @@ _GROUPS = {
 _MISSED = {"missed": FALSE_NEGATIVE, "painted where nothing is": FALSE_POSITIVE}
 _CONFUSED = {"one class taken for another": CONFUSED}
 _BACKGROUND = ("background", "_background_")
-_WIDEST = 1600
 _CAPTION = re.compile(r"\d+_(?P<stem>.*)_iou(?P<iou>[\d.]+)")
 
 
@@ -54,21 +50,9 @@ def _figure(path: Path) -> Markup:
     what = _CAPTION.fullmatch(path.stem)
     stem, iou = (what["stem"], f"mean IoU {what['iou']}") if what else (path.stem, "")
     try:
-        source = _inlined(path)
+        source = inlined(path)
     except (OSError, ValueError):
         return element("p", f"{path.name} cannot be read.", class_="empty")
     image = element("img", src=source, alt=f"{stem}: image, truth, prediction, errors", loading="lazy")
     caption = element("figcaption", element("strong", stem), " ", iou)
     return element("figure", element("div", image, class_="scroll"), caption, class_="case")
-
-
-def _inlined(path: Path) -> str:
-    """The panels as a JPEG in a data address, without the legend that the file has below them."""
-    with Pil.open(path) as opened:
-        picture = opened.convert("RGB")
-        rows = int(opened.info.get("panel_rows", picture.height))
-    picture = picture.crop((0, 0, picture.width, rows))
-    picture.thumbnail((_WIDEST, _WIDEST))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=86, subsampling=0)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
