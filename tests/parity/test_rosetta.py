@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tomllib
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -39,18 +37,3 @@ def test_numbers_are_the_documented_ones(index: int) -> None:
 def test_the_tool_itself_says_so(index: int, tool: str) -> None:
     theirs, ours = ROWS[index].tools[tool](), ROWS[index].ours[tool]()
     assert as_list(ours) == pytest.approx(as_list(theirs), abs=2e-6, nan_ok=True)
-
-
-def make_metrics() -> ModuleType:
-    path = HERE.parents[1] / "docs" / "make_metrics.py"
-    spec = importlib.util.spec_from_file_location("make_metrics", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_page_is_made_from_the_code() -> None:
-    page = HERE.parents[1] / "docs" / "metrics.md"
-    assert page.read_text(encoding="utf-8") == make_metrics().page(), "run: python docs/make_metrics.py"

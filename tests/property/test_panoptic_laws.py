@@ -115,7 +115,10 @@ def test_qualities_are_bounded_and_factor(case: Any, protocol: str) -> None:
 @settings(max_examples=20)
 def test_shared_pixels_are_a_joint_histogram(seed: int, dtype: type) -> None:
     rng = np.random.default_rng(seed)
-    found, true = (rng.integers(0, 100, (70, 80)).astype(dtype) for _ in range(2))
+    step = int(
+        rng.choice([1, 1 if dtype == np.uint8 else 300])
+    )  # close together, and far apart as colours are
+    found, true = ((rng.integers(0, 100, (70, 80)) * step).astype(dtype) for _ in range(2))
     pairs, pixels = shared_pixels(found, true)
     keys, counts = np.unique(np.stack([true.ravel(), found.ravel()], 1), axis=0, return_counts=True)
     np.testing.assert_array_equal(pairs, keys)

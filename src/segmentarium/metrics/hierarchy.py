@@ -20,7 +20,7 @@ from segmentarium.metrics.contingency import Labels, joint_histogram
 from segmentarium.metrics.definition import Definition
 from segmentarium.metrics.intervals import bootstrap_sums
 from segmentarium.metrics.partitions import best_overlaps, rand_index, variation_of_information
-from segmentarium.metrics.per_image import several
+from segmentarium.metrics.per_image import mean_of, several
 from segmentarium.values.classes import VOID
 
 
@@ -31,11 +31,13 @@ class HierarchyScores:
     Covering and the Rand index are best high, the variation of information (bits) is best low.
 
     Attributes:
+        undefined: images of fewer than two pixels that are not void; they enter no score.
         per_image: covering of each image, in the order of ``names``, at the level that is best for all.
         covering_interval: 95% bootstrap interval of ``covering_ods``.
     """
 
     names: tuple[str, ...]
+    undefined: tuple[str, ...]
     covering: Float[np.ndarray, " l"]
     rand_index: Float[np.ndarray, " l"]
     voi: Float[np.ndarray, " l"]
@@ -90,9 +92,9 @@ class Hierarchies:
                 pixels=float(sizes.sum()),
                 covered=best @ sizes,
                 covered_by_best=float(best.max(0) @ sizes),
-                rand=np.array([np.mean([rand_index(table) for table in row]) for row in tables]),
+                rand=np.array([mean_of([rand_index(table) for table in row]) for row in tables]),
                 voi=np.array(
-                    [np.mean([variation_of_information(table).total for table in row]) for row in tables]
+                    [mean_of([variation_of_information(table).total for table in row]) for row in tables]
                 ),
             )
         )
@@ -111,11 +113,12 @@ class Hierarchies:
         """The table of all images so far.
 
         Raises:
-            BadData: there is no image yet.
+            BadData: there is no image with two pixels or more yet.
         """
-        if not self._rows:
+        in_any_order = sorted(self._rows, key=lambda row: (row.name, row.pixels, row.covered.tolist()))
+        rows = [row for row in in_any_order if not np.isnan(row.rand).any()]
+        if not rows:
             raise BadData("hierarchies without an image", allowed="one or more", cure="call update first")
-        rows = sorted(self._rows, key=lambda row: (row.name, row.pixels, row.covered.tolist()))
         pixels = fsum(row.pixels for row in rows)
         covering = _columns([row.covered for row in rows]) / pixels
         rand = _columns([row.rand for row in rows]) / len(rows)
@@ -124,6 +127,7 @@ class Hierarchies:
         low, high = bootstrap_sums(each, lambda sums: sums[..., :-1].max(-1) / np.maximum(sums[..., -1], 1))
         return HierarchyScores(
             names=tuple(row.name for row in rows),
+            undefined=tuple(row.name for row in in_any_order if np.isnan(row.rand).any()),
             covering_interval=(float(low), float(high)),
             per_image=each[:, covering.argmax()] / each[:, -1],
             covering=covering,
@@ -172,7 +176,11 @@ DEFINED: tuple[Definition, ...] = (
         formula="sums of covered pixels over images and annotators / sums of pixels: at the one level that"
         " is best overall (ODS), at each image's best level (OIS), with each region's best match at any"
         " level (best)",
-        edges={"no image": "an error", "several best levels": "the first of them"},
+        edges={
+            "no image": "an error",
+            "an image of void": "enters no score, named as undefined",
+            "several best levels": "the first of them",
+        },
         protocols={"bsds": "Covering of truth, pooled by pixels; the Rand index and VOI are means."},
         source="Arbelaez et al. 2011, section 3.1; program of BSDS500",
         atlas=("M28", "M24", "M27"),

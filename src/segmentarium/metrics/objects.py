@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ class Runs:
             )
         return cls(spans=spans, stops=stops, size=size)
 
-    @property
+    @cached_property
     def areas(self) -> Int64[np.ndarray, " n"]:
         """Pixels of each mask."""
         lengths = np.r_[0, np.cumsum(self.spans[:, 1] - self.spans[:, 0])]

@@ -42,6 +42,15 @@ def test_sample_is_grid_sample(size: tuple[int, ...], kind: torch.dtype) -> None
     torch.testing.assert_close(sample(maps, points[0], rows=rows), shared[rows])
 
 
+@pytest.mark.parametrize("count", [1, 5, 300])
+def test_masks_that_share_the_image(count: int) -> None:
+    """Disjoint masks are read together, unless they are too many; the numbers are the same."""
+    owner = torch.randint(-1, count, (9, 11), generator=seeded())
+    masks = owner[None] == torch.arange(count)[:, None, None]
+    points = torch.rand(40, 2, generator=seeded(1))
+    torch.testing.assert_close(sample(masks, points), sample(masks.float(), points))
+
+
 def test_the_centre_of_a_pixel_reads_the_pixel() -> None:
     maps = torch.arange(6.0).view(1, 2, 3)
     points = torch.tensor([[0.5 / 3, 0.25], [2.5 / 3, 0.75], [1.0 / 3, 0.25]])

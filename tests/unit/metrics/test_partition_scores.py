@@ -175,6 +175,9 @@ def test_hierarchy_chooses_levels_for_all_for_each_and_for_regions() -> None:
     assert result.voi_ois == 0
     assert result.per_image.tolist() == [1, 0.5]
     json.dumps(result.as_dict(), allow_nan=False)
+    scores.update([CUT, CUT], np.full_like(CUT, VOID), name="void")
+    assert scores.compute().undefined == ("void",)
+    assert scores.compute().covering_ods == result.covering_ods
     with pytest.raises(BadArgument, match="1 partitions"):
         scores.update([TRUTH], TRUTH)
     with pytest.raises(BadData, match="without an image"):
