@@ -140,7 +140,7 @@ def _shift_and_exponentiate(block, count, bits, powers, top, total):
 def differentiate(logits, labels, worth, mix, log_sum, of_log, of_mixed, of_sums, gradient, start, stop):
     """The gradient by the logits of some blocks, as :func:`sum_up` counts them.
 
-    With ``A_c`` the derivative by the probability of class c, the softmax gives ``p_c (A_c - sum_j p_j A_j)``.
+    With ``A_c`` the derivative by the probability of class c, a softmax gives ``p_c (A_c - sum_j p_j A_j)``.
 
     Args:
         of_log: ``(b, n)``, the derivative by ``log_true``.
