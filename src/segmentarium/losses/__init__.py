@@ -8,7 +8,11 @@
 
 from __future__ import annotations
 
+from segmentarium.losses.deep_supervision import DeepSupervision
 from segmentarium.losses.lovasz import Lovasz
+from segmentarium.losses.mask_classification import MaskClassificationLoss
+from segmentarium.losses.matching import HungarianMatcher, Truth
+from segmentarium.losses.max_deeplab import MaxDeepLabLoss
 from segmentarium.losses.named import TERMS, nnunet, ternausnet, unet_plus_plus, unetr
 from segmentarium.losses.overlap import (
     Dice,
@@ -28,6 +32,7 @@ from segmentarium.losses.pixelwise import (
     TopK,
     soft_cross_entropy,
 )
+from segmentarium.losses.regions import mask_branch
 from segmentarium.losses.semantic import SemanticLoss
 from segmentarium.losses.shaped import (
     Boundary,
@@ -47,24 +52,30 @@ __all__ = [
     "Boundary",
     "CentrelineDice",
     "CrossEntropy",
+    "DeepSupervision",
     "Dice",
     "DiceCentrelineDice",
     "Focal",
     "FocalTversky",
     "GeneralizedDice",
     "Hausdorff",
+    "HungarianMatcher",
     "Jaccard",
     "LogHausdorff",
     "Loss",
     "Lovasz",
+    "MaskClassificationLoss",
     "MatthewsCorrelation",
+    "MaxDeepLabLoss",
     "OnlineHardExamples",
     "PrintedUNetPlusPlus",
     "SemanticLoss",
     "Sum",
     "TopK",
+    "Truth",
     "Tversky",
     "UnifiedFocal",
+    "mask_branch",
     "nnunet",
     "soft_cross_entropy",
     "sum_over_processes",

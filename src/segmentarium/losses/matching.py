@@ -68,26 +68,7 @@ class Pairs:
 
     def overlap(self, values: Float[Tensor, "q n"]) -> Float[Tensor, "q t"]:
         """Sums over the pixels of each truth."""
-        if self._covered is None:
-            return values @ self.masks.T
-        pixels, starts, shares = self._covered
-        return functional.embedding_bag(
-            pixels, values.T.contiguous(), starts, mode="sum", per_sample_weights=shares.to(values.dtype)
-        ).T
-
-    @cached_property
-    def _covered(self) -> tuple[Int[Tensor, " c"], Int[Tensor, " t"], Float[Tensor, " c"]] | None:
-        """Pixels of each truth, truth by truth; None where a product of matrices is quicker.
-
-        Truths that share an image cover little of it each, so that few of the sums are not 0.
-        """
-        if self.masks.device.type != "cpu":
-            return None
-        truths, pixels = self.masks.nonzero(as_tuple=True)
-        if 5 * len(pixels) >= self.masks.numel():
-            return None
-        each = torch.bincount(truths, minlength=len(self.masks))
-        return pixels.contiguous(), each.cumsum(0) - each, self.masks[truths, pixels]
+        return values @ self.masks.T
 
 
 Cost = Callable[[Pairs], Float[Tensor, "q t"]]
@@ -125,8 +106,8 @@ def dice(pairs: Pairs) -> Float[Tensor, "q t"]:
 def _sum_of_logs(values: Float[Tensor, "q n"]) -> Float[Tensor, " q"]:
     """Of numbers from 1/2 to 1: eight are multiplied first, as a logarithm costs ten products."""
     eights = values.shape[1] // 8 * 8
-    products = values.T[:eights].reshape(8, -1, len(values)).prod(0)
-    return products.log().sum(0) + values[:, eights:].log().sum(1)
+    products = values[:, :eights].reshape(len(values), 8, -1).prod(1)
+    return products.log().sum(1) + values[:, eights:].log().sum(1)
 
 
 class HungarianMatcher:

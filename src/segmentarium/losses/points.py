@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
 from segmentarium.errors import BadArgument
+from segmentarium.losses import points_kernels as kernels
+from segmentarium.ops.share import share
 
 Draw = Callable[[tuple[int, ...]], Float[Tensor, "..."]]
 Rest = Literal["fresh", "unselected"]
@@ -116,40 +119,48 @@ def _take(points: Float[Tensor, "m n d"], which: Int[Tensor, "m k"]) -> Float[Te
 def _at_shared(
     maps: Float[Tensor, " m *s"] | Bool[Tensor, " m *s"], points: Float[Tensor, "n d"]
 ) -> Float[Tensor, "m n"]:
+    learning = maps.requires_grad and torch.is_grad_enabled()
+    if (
+        maps.device.type == "cpu"
+        and maps.dtype in (torch.bool, torch.float32, torch.float64)
+        and not learning
+    ):
+        return _compiled(maps, points)
+    return _gathered(maps, points)
+
+
+def _compiled(
+    maps: Float[Tensor, " m *s"] | Bool[Tensor, " m *s"], points: Float[Tensor, "n d"]
+) -> Float[Tensor, "m n"]:
+    rows = (points[:, -1] * maps.shape[1]).int().numpy()
+    order = rows.astype(np.uint16).argsort(kind="stable")  # of sixteen bits, it is sorted by radix
+    place, weight = _corners(points[torch.from_numpy(order)], maps.shape[1:])
+    weight = weight.to(points.dtype if maps.dtype == torch.bool else maps.dtype)
+    read = weight.new_empty(len(maps), len(points))
+    flat = maps.detach().flatten(1).contiguous()
+    given = (
+        (flat.view(torch.uint8) if maps.dtype == torch.bool else flat).numpy(),
+        place.T.int().contiguous().numpy(),
+        weight.T.contiguous().numpy(),
+        order,
+        read.numpy(),
+    )
+    share(lambda start, stop: kernels.read(*given, start, stop), len(maps))
+    return read
+
+
+def _gathered(
+    maps: Float[Tensor, " m *s"] | Bool[Tensor, " m *s"], points: Float[Tensor, "n d"]
+) -> Float[Tensor, "m n"]:
     place, weight = _corners(points, maps.shape[1:])
     flat = maps.flatten(1)
-    if maps.dtype != torch.bool:
-        # one fused gather and sum of whole rows, all maps of a pixel side by side
-        return functional.embedding_bag(
-            place.T.contiguous(),
-            flat.T.contiguous(),
-            mode="sum",
-            per_sample_weights=weight.T.to(maps.dtype).contiguous(),
-        ).T
-    owner = _owner(flat)
-    read = torch.zeros(len(maps) + 1, len(points), dtype=points.dtype, device=maps.device)
-    if owner is not None:
-        return read.scatter_add_(0, owner.take(place).long(), weight)[1:]
-    for near, share in zip(place, weight, strict=True):
-        read[1:].addcmul_(flat.gather(1, near.expand(len(maps), -1)).to(read.dtype), share)
-    return read[1:]
-
-
-def _owner(masks: Bool[Tensor, "m n"]) -> UInt8[Tensor, " n"] | None:
-    """Which mask each pixel belongs to, counted from 1; None where masks overlap, or are too many to tell.
-
-    The pixels around a point are then read once, not once for each mask. On a GPU the answer would have to be
-    waited for, and reading is cheap.
-    """
-    if masks.device.type != "cpu" or not 0 < len(masks) < 256:
-        return None
-    masks = masks.view(torch.uint8)
-    if int(masks.sum(0, dtype=torch.uint8).max()) > 1:
-        return None
-    owner = torch.zeros_like(masks[0])
-    for number, mask in enumerate(masks, 1):
-        owner.add_(mask, alpha=number)
-    return owner
+    if maps.dtype == torch.bool:
+        return (flat[:, place] * weight).sum(1)
+    # one fused gather and sum of whole rows, all maps of a pixel side by side
+    weight = weight.T.to(maps.dtype).contiguous()
+    return functional.embedding_bag(
+        place.T.contiguous(), flat.T.contiguous(), mode="sum", per_sample_weights=weight
+    ).T
 
 
 def _at_own(

@@ -5,6 +5,15 @@ from __future__ import annotations
 from segmentarium.nn.blocks import ConvNormAct, crop_or_pad, resize
 from segmentarium.nn.door import require_channels
 from segmentarium.nn.geometry import Geometry, geometry_of
-from segmentarium.nn.outputs import Semantic
+from segmentarium.nn.outputs import Queries, Semantic
 
-__all__ = ["ConvNormAct", "Geometry", "Semantic", "crop_or_pad", "geometry_of", "require_channels", "resize"]
+__all__ = [
+    "ConvNormAct",
+    "Geometry",
+    "Queries",
+    "Semantic",
+    "crop_or_pad",
+    "geometry_of",
+    "require_channels",
+    "resize",
+]

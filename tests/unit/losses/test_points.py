@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from segmentarium.errors import BadArgument
-from segmentarium.losses.points import drawing, sample, uncertain_points
+from segmentarium.losses.points import _compiled, _gathered, drawing, sample, uncertain_points
 
 pytestmark = pytest.mark.atlas("L27")
 
@@ -42,13 +42,13 @@ def test_sample_is_grid_sample(size: tuple[int, ...], kind: torch.dtype) -> None
     torch.testing.assert_close(sample(maps, points[0], rows=rows), shared[rows])
 
 
-@pytest.mark.parametrize("count", [1, 5, 300])
-def test_masks_that_share_the_image(count: int) -> None:
-    """Disjoint masks are read together, unless they are too many; the numbers are the same."""
-    owner = torch.randint(-1, count, (9, 11), generator=seeded())
-    masks = owner[None] == torch.arange(count)[:, None, None]
-    points = torch.rand(40, 2, generator=seeded(1))
-    torch.testing.assert_close(sample(masks, points), sample(masks.float(), points))
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.bool])
+def test_the_compiled_loop_is_the_gather(kind: torch.dtype) -> None:
+    """The one runs on the CPU without gradients, the other everywhere."""
+    maps = torch.randn(5, 9, 11, generator=seeded())
+    maps = maps > 0 if kind == torch.bool else maps.to(kind)
+    points = torch.rand(40, 2, generator=seeded(1), dtype=torch.float32 if kind != torch.float64 else kind)
+    torch.testing.assert_close(_compiled(maps, points), _gathered(maps, points))
 
 
 def test_the_centre_of_a_pixel_reads_the_pixel() -> None:
