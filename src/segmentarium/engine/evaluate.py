@@ -31,8 +31,8 @@ from segmentarium.metrics import (
     bootstrap_mean,
     count_pairs,
 )
-from segmentarium.metrics.confusion import plain
 from segmentarium.metrics.scores import HEADLINES, PER_CLASS
+from segmentarium.metrics.undefined import plain
 from segmentarium.values.classes import VOID, Classes
 from segmentarium.values.files import atomic_json, ensure_folder
 from segmentarium.values.image import Image
@@ -291,8 +291,8 @@ def _case(stem: str, scores: SemanticScores) -> Case:
         mean_iou=scores.mean_iou,
         pixel_accuracy=scores.pixel_accuracy,
         pixels=int(scores.pixels.sum()),
-        iou=dict(zip(scores.names, map(plain, scores.iou), strict=True)),
-        dice=dict(zip(scores.names, map(plain, scores.dice), strict=True)),
+        iou={n: None if np.isnan(v) else float(v) for n, v in zip(scores.names, scores.iou, strict=True)},
+        dice={n: None if np.isnan(v) else float(v) for n, v in zip(scores.names, scores.dice, strict=True)},
     )
 
 

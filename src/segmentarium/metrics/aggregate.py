@@ -17,6 +17,7 @@ from jaxtyping import Float
 from segmentarium.errors import BadArgument
 from segmentarium.metrics.definition import Definition
 from segmentarium.metrics.intervals import bootstrap_sums
+from segmentarium.metrics.undefined import plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +62,8 @@ class Aggregate:
     def as_dict(self) -> dict[str, Any]:
         """For machines: None where undefined, "inf" where infinite; JSON has neither."""
         counts = {"finite": self.finite, "infinite": self.infinite, "undefined": self.undefined}
-        low, high = map(told, self.interval)
-        return {"mean": told(self.mean), "median": told(self.median), **counts, "interval": [low, high]}
+        low, high = map(plain, self.interval)
+        return {"mean": plain(self.mean), "median": plain(self.median), **counts, "interval": [low, high]}
 
 
 def aggregate(values: Float[np.ndarray, "n ..."], *, rounds: int = 1000, seed: int = 0) -> Aggregate:
@@ -86,13 +87,6 @@ def aggregate(values: Float[np.ndarray, "n ..."], *, rounds: int = 1000, seed: i
         undefined=values.size - len(defined),
         interval=_interval(values, rounds=rounds, seed=seed),
     )
-
-
-def told(value: float) -> float | str | None:
-    """A float for JSON: None instead of nan, "inf" or "-inf" instead of infinity."""
-    if np.isnan(value):
-        return None
-    return float(value) if np.isfinite(value) else str(float(value))
 
 
 def _interval(values: Float[np.ndarray, "n ..."], *, rounds: int, seed: int) -> tuple[float, float]:

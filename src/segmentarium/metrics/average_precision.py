@@ -18,8 +18,8 @@ from jaxtyping import Bool, Float
 from segmentarium.errors import BadArgument, UnknownName
 from segmentarium.metrics import objects_kernels as kernels
 from segmentarium.metrics.average_precision_definitions import DEFINED
-from segmentarium.metrics.confusion import plain
 from segmentarium.metrics.objects import KINDS, Objects, overlaps
+from segmentarium.metrics.undefined import mean_defined, plain
 from segmentarium.values.classes import Classes
 from segmentarium.values.instances import Instances
 
@@ -373,6 +373,5 @@ def _ranks(labels: Any) -> Any:
 
 
 def _mean(values: Any) -> float:
-    """Mean of what is defined; nan if nothing is."""
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if defined.size else float("nan")
+    """Over everything that is defined."""
+    return float(mean_defined(np.ravel(values)))

@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Float
 
 from segmentarium.errors import BadArgument, BadData
-from segmentarium.metrics.aggregate import told
 from segmentarium.metrics.boundaries import boundary_f, boundary_overlap, trimap
 from segmentarium.metrics.confusion import ConfusionMatrix, count_pairs
 from segmentarium.metrics.contingency import Labels, check_labels
 from segmentarium.metrics.intervals import bootstrap_sums
+from segmentarium.metrics.undefined import plain
 from segmentarium.values.classes import VOID
 
 
@@ -46,17 +46,17 @@ class BoundaryScores:
     def as_dict(self) -> dict[str, Any]:
         """For machines: plain numbers, None where a score is undefined."""
         per_class = {
-            name: {"boundary_iou": told(iou), "bf_score": told(bf)}
+            name: {"boundary_iou": plain(iou), "bf_score": plain(bf)}
             for name, iou, bf in zip(self.names, self.boundary_iou, self.bf_score, strict=True)
         }
         return {
-            "mean_boundary_iou": told(self.mean_boundary_iou),
-            "mean_bf_score": told(self.mean_bf_score),
-            "trimap_mean_iou": {str(radius): told(iou) for radius, iou in self.trimap_mean_iou.items()},
-            "intervals": {key: [told(end) for end in ends] for key, ends in self.intervals.items()},
+            "mean_boundary_iou": plain(self.mean_boundary_iou),
+            "mean_bf_score": plain(self.mean_bf_score),
+            "trimap_mean_iou": {str(radius): plain(iou) for radius, iou in self.trimap_mean_iou.items()},
+            "intervals": {key: [plain(end) for end in ends] for key, ends in self.intervals.items()},
             "per_class": per_class,
             "images": list(self.images),
-            "bf_per_image": [[told(value) for value in row] for row in self.bf_per_image],
+            "bf_per_image": [[plain(value) for value in row] for row in self.bf_per_image],
             "undefined": list(self.undefined),
         }
 

@@ -17,6 +17,7 @@ from numba import njit
 from segmentarium.errors import BadArgument, BadData, BadMask, UnknownName
 from segmentarium.metrics.calibration_definitions import DEFINED, PROTOCOLS
 from segmentarium.metrics.intervals import bootstrap_sums
+from segmentarium.metrics.undefined import plain, ratio
 from segmentarium.values.classes import VOID
 
 __all__ = ["DEFINED", "PROTOCOLS", "Calibration", "CalibrationScores", "Reliability", "calibration_scores"]
@@ -63,9 +64,9 @@ class CalibrationScores:
 
     def as_dict(self) -> dict[str, Any]:
         """For machines: plain numbers, None where undefined, "inf" where infinite."""
-        numbers = {key: _plain(getattr(self, key)) for key in _HEADLINES}
+        numbers = {key: plain(getattr(self, key)) for key in _HEADLINES}
         bins = {
-            key: [_plain(v) for v in getattr(self.reliability, key)]
+            key: [plain(v) for v in getattr(self.reliability, key)]
             for key in ("edges", "pixels", "confidence", "accuracy")
         }
         return {
@@ -73,10 +74,10 @@ class CalibrationScores:
             "images": self.images,
             "pixels": self.pixels,
             **numbers,
-            "per_class": {n: {"ece": _plain(v)} for n, v in zip(self.names, self.ece_per_class, strict=True)},
-            "ece_per_image": [_plain(v) for v in self.ece_per_image],
+            "per_class": {n: {"ece": plain(v)} for n, v in zip(self.names, self.ece_per_class, strict=True)},
+            "ece_per_image": [plain(v) for v in self.ece_per_image],
             "reliability": bins,
-            "intervals": {key: [_plain(low), _plain(high)] for key, (low, high) in self.intervals.items()},
+            "intervals": {key: [plain(low), plain(high)] for key, (low, high) in self.intervals.items()},
             "undefined": list(self.undefined),
         }
 
@@ -290,14 +291,9 @@ def _gaps(table: Any) -> tuple[Any, Any]:
     return np.abs(table[..., 2] - table[..., 1]) / np.maximum(pixels, 1), pixels
 
 
-def _ratio(part: Any, whole: Any) -> Any:
-    whole = np.asarray(whole, np.float64)
-    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
-
-
 def _weighted_error(table: Any) -> Any:
     gaps, pixels = _gaps(table)
-    return _ratio((gaps * pixels).sum(-1), pixels.sum(-1))
+    return ratio((gaps * pixels).sum(-1), pixels.sum(-1))
 
 
 def _ece(sums: Any) -> Any:
@@ -311,15 +307,15 @@ def _mce(sums: Any) -> Any:
 
 def _ace(sums: Any) -> Any:
     gaps, pixels = _gaps(_bins(sums))
-    return _ratio(gaps.sum(-1), (pixels > 0).sum(-1))
+    return ratio(gaps.sum(-1), (pixels > 0).sum(-1))
 
 
 def _nll(sums: Any) -> Any:
-    return _ratio(sums[..., -2], _bins(sums)[..., 0].sum(-1))
+    return ratio(sums[..., -2], _bins(sums)[..., 0].sum(-1))
 
 
 def _brier(sums: Any) -> Any:
-    return _ratio(sums[..., -1], _bins(sums)[..., 0].sum(-1))
+    return ratio(sums[..., -1], _bins(sums)[..., 0].sum(-1))
 
 
 def _brier_half(sums: Any) -> Any:
@@ -343,8 +339,8 @@ def _reliability(table: Any) -> Reliability:
     return Reliability(
         edges=np.linspace(0, 1, len(bins) + 1),
         pixels=pixels,
-        confidence=_ratio(bins[:, 1], pixels),
-        accuracy=_ratio(bins[:, 2], pixels),
+        confidence=ratio(bins[:, 1], pixels),
+        accuracy=ratio(bins[:, 2], pixels),
     )
 
 
@@ -357,9 +353,3 @@ def _intervals(images: Any, *, rounds: int, seed: int) -> dict[str, tuple[float,
     found = {k: bootstrap_sums(sums, score, rounds=rounds, seed=seed) for k, score in _HEADLINES.items()}
     numbers = {key: (float(low), float(high)) for key, (low, high) in found.items()}
     return numbers if finite else numbers | {"nll": (float("nan"), float("nan"))}
-
-
-def _plain(value: float) -> float | str | None:
-    if np.isnan(value):
-        return None
-    return float(value) if np.isfinite(value) else "inf"

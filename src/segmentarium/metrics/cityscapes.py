@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import Float, Int64, Integer
 
 from segmentarium.errors import BadArgument
-from segmentarium.metrics.confusion import count_pairs, plain
+from segmentarium.metrics.confusion import count_pairs
 from segmentarium.metrics.definition import Definition
 from segmentarium.metrics.intervals import bootstrap_sums
 from segmentarium.metrics.panoptic_kernels import shared_pixels
+from segmentarium.metrics.undefined import mean_defined, plain
 from segmentarium.values.classes import VOID, Classes
 
 MEAN_SIZES: dict[str, float] = {
@@ -116,12 +117,12 @@ class InstanceIou:
         sums = np.array(self._rows, np.float64).reshape(-1, len(self.classes), 3)
         iiou = self._iiou(sums.sum(0))
         images = sums if len(sums) else sums.sum(0)[None]
-        low, high = bootstrap_sums(images, lambda s: _mean(self._iiou(s)), rounds=rounds, seed=seed)
+        low, high = bootstrap_sums(images, lambda s: mean_defined(self._iiou(s)), rounds=rounds, seed=seed)
         return InstanceIouScores(
             names=self.classes.names,
             iiou=iiou,
-            mean=float(_mean(iiou)),
-            per_image=_mean(self._iiou(sums)),
+            mean=float(mean_defined(iiou)),
+            per_image=mean_defined(self._iiou(sums)),
             interval=(float(low), float(high)),
             undefined=tuple(n for n, v in zip(self.classes.names, iiou, strict=True) if np.isnan(v)),
         )
@@ -143,14 +144,6 @@ def _sizes(truth: Any, instances: Any) -> tuple[Int64[np.ndarray, " n"], Any]:
             allowed="one class an instance",
         )
     return pairs[:, 1], (numbers, pixels)
-
-
-def _mean(values: Any) -> Any:
-    """Mean over the last axis of what is defined; nan if nothing is."""
-    defined = ~np.isnan(values)
-    count = defined.sum(-1)
-    total = np.where(defined, values, 0.0).sum(-1)
-    return np.divide(total, count, out=np.full(np.shape(count), np.nan), where=count > 0)
 
 
 DEFINED: tuple[Definition, ...] = (

@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from segmentarium.errors import BadArgument
-from segmentarium.metrics.confusion import plain
 from segmentarium.metrics.definition import Definition
 from segmentarium.metrics.objects import Objects, Runs, shared
 from segmentarium.metrics.objects_kernels import shared as shared_runs
+from segmentarium.metrics.undefined import mean_defined, plain
 from segmentarium.values.classes import Classes
 from segmentarium.values.instances import Instances
 from segmentarium.values.runs import encode
@@ -226,9 +226,8 @@ def _ends(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _mean(values: Any) -> float:
-    """Mean of what is defined; nan if nothing is."""
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if defined.size else float("nan")
+    """Over everything that is defined."""
+    return float(mean_defined(np.ravel(values)))
 
 
 DEFINED: tuple[Definition, ...] = (

@@ -13,6 +13,7 @@ from numba import njit
 from segmentarium.errors import BadData, BadMask
 from segmentarium.metrics import scores as score
 from segmentarium.metrics.scores import Tally
+from segmentarium.metrics.undefined import plain
 from segmentarium.ops.share import share
 from segmentarium.values.classes import VOID
 
@@ -138,11 +139,6 @@ def count_pairs(
         if outside.any():
             raise _outside(what, prediction, truth, classes=classes, ignore=ignore)
     return np.asarray(table[:classes, :classes])
-
-
-def plain(value: float) -> float | None:
-    """A float for JSON: None instead of nan."""
-    return None if np.isnan(value) else float(value)
 
 
 def _histogram(prediction: Any, truth: Any, classes: int, ignore: int) -> Int64[np.ndarray, "r c"]:

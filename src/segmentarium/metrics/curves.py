@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float
 
 from segmentarium.errors import BadArgument, BadData
-from segmentarium.metrics.aggregate import told
 from segmentarium.metrics.intervals import bootstrap_sums
+from segmentarium.metrics.undefined import plain
 
 RECALL_FOUND, RECALL_ALL, PRECISION_FOUND, PRECISION_ALL = range(4)
 """Columns of counts: found of truth, all of truth, right of the prediction, all of the prediction."""
@@ -57,10 +57,10 @@ class CurveScores:
         arrays = ("thresholds", "precision", "recall", "f", "per_image")
         numbers = ("ods", "ods_threshold", "ods_precision", "ods_recall", "ois", "ap")
         return {
-            **{key: told(getattr(self, key)) for key in numbers},
-            "interval": [told(end) for end in self.interval],
+            **{key: plain(getattr(self, key)) for key in numbers},
+            "interval": [plain(end) for end in self.interval],
             "names": list(self.names),
-            **{key: [told(value) for value in getattr(self, key)] for key in arrays},
+            **{key: [plain(value) for value in getattr(self, key)] for key in arrays},
         }
 
 

@@ -15,12 +15,12 @@ import numpy as np
 from jaxtyping import Float
 
 from segmentarium.errors import BadArgument, BadData
-from segmentarium.metrics.aggregate import told
 from segmentarium.metrics.contingency import Labels, joint_histogram
 from segmentarium.metrics.definition import Definition
 from segmentarium.metrics.intervals import bootstrap_sums
 from segmentarium.metrics.partitions import best_overlaps, rand_index, variation_of_information
 from segmentarium.metrics.per_image import mean_of, several
+from segmentarium.metrics.undefined import plain
 from segmentarium.values.classes import VOID
 
 
@@ -161,7 +161,7 @@ class _Image:
 def _told(value: Any) -> Any:
     if isinstance(value, str):
         return value
-    return told(value) if np.ndim(value) == 0 else [_told(part) for part in value]
+    return plain(value) if np.ndim(value) == 0 else [_told(part) for part in value]
 
 
 def _columns(rows: list[Any]) -> Any:

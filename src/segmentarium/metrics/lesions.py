@@ -15,9 +15,9 @@ from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
 from segmentarium.errors import BadArgument, BadData, UnknownName
-from segmentarium.metrics.aggregate import told
 from segmentarium.metrics.definition import Definition
 from segmentarium.metrics.intervals import bootstrap_sums
+from segmentarium.metrics.undefined import plain, ratio
 
 Rule: TypeAlias = Literal["any-overlap", "iou"]
 RULES = ("any-overlap", "iou")
@@ -71,9 +71,9 @@ class LesionScores:
 
     def as_dict(self) -> dict[str, Any]:
         """For machines: plain numbers, None where undefined."""
-        scores: dict[str, Any] = {name: told(getattr(self, name)) for name in SCORES}
+        scores: dict[str, Any] = {name: plain(getattr(self, name)) for name in SCORES}
         counts = {"found": self.found, "missed": self.missed, "false": self.false}
-        intervals = {name: [told(low), told(high)] for name, (low, high) in self.intervals.items()}
+        intervals = {name: [plain(low), plain(high)] for name, (low, high) in self.intervals.items()}
         rest = {"intervals": intervals, "per_case": self.per_case.tolist(), "undefined": list(self.undefined)}
         return scores | counts | rest
 
@@ -178,18 +178,12 @@ class LesionDetection:
         )
 
 
-def _ratio(part: Any, whole: Any) -> Any:
-    quotient = np.full(np.shape(whole), np.nan)
-    np.divide(part, whole, out=quotient, where=np.asarray(whole) != 0)
-    return quotient
-
-
 SCORES: dict[str, Any] = {
-    "f1": lambda s: _ratio(2 * s[..., 0], 2 * s[..., 0] + s[..., 1] + s[..., 2]),
-    "sensitivity": lambda s: _ratio(s[..., 0], s[..., 0] + s[..., 1]),
-    "precision": lambda s: _ratio(s[..., 0], s[..., 0] + s[..., 2]),
-    "mean_dice": lambda s: _ratio(s[..., 3], s[..., 0] + s[..., 1]),
-    "penalised_dice": lambda s: _ratio(s[..., 3], s[..., 0] + s[..., 1] + s[..., 2]),
+    "f1": lambda s: ratio(2 * s[..., 0], 2 * s[..., 0] + s[..., 1] + s[..., 2]),
+    "sensitivity": lambda s: ratio(s[..., 0], s[..., 0] + s[..., 1]),
+    "precision": lambda s: ratio(s[..., 0], s[..., 0] + s[..., 2]),
+    "mean_dice": lambda s: ratio(s[..., 3], s[..., 0] + s[..., 1]),
+    "penalised_dice": lambda s: ratio(s[..., 3], s[..., 0] + s[..., 1] + s[..., 2]),
 }
 """Score → function of summed (found, missed, false, sum of Dice), with any number of leading axes."""
 

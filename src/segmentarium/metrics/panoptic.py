@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64, Integer
 
 from segmentarium.errors import BadArgument, UnknownName
-from segmentarium.metrics.confusion import plain
 from segmentarium.metrics.intervals import bootstrap_sums
 from segmentarium.metrics.panoptic_definitions import DEFINED
 from segmentarium.metrics.panoptic_kernels import shared_pixels
 from segmentarium.metrics.segments import Segments, SegmentTable, merged
+from segmentarium.metrics.undefined import mean_defined, plain
 from segmentarium.values.classes import VOID, Classes
 from segmentarium.values.panoptic import Panoptic
 
@@ -183,7 +183,7 @@ class PanopticQuality:
 
         def headlines(sums: Any) -> Any:
             pq = _pq(sums, self.rules)
-            return np.stack([_mean(pq[..., inside]) for inside in groups.values()], axis=-1)
+            return np.stack([mean_defined(pq[..., inside]) for inside in groups.values()], axis=-1)
 
         images = sums if len(sums) else total[None]
         low, high = bootstrap_sums(images, headlines, rounds=rounds, seed=seed)
@@ -348,16 +348,8 @@ def _qualities(sums: Float[np.ndarray, "k 4"], rules: Rules) -> Float[np.ndarray
 
 
 def _mean_quality(qualities: Float[np.ndarray, "3 k"]) -> Quality:
-    pq, sq, rq = (float(v) for v in _mean(qualities))
+    pq, sq, rq = (float(v) for v in mean_defined(qualities))
     return Quality(pq=pq, sq=sq, rq=rq, classes=int((~np.isnan(qualities[0])).sum()))
-
-
-def _mean(values: Float[np.ndarray, "*n k"]) -> Float[np.ndarray, "*n"]:
-    """Mean over the classes that are not nan; nan where all are."""
-    defined = ~np.isnan(values)
-    count = defined.sum(-1)
-    total = np.where(defined, values, 0.0).sum(-1)
-    return np.asarray(np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0))
 
 
 def _plain_quality(quality: Quality) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from segmentarium.errors import BadArgument, BadData
-from segmentarium.metrics.aggregate import Aggregate, aggregate, told
+from segmentarium.metrics.aggregate import Aggregate, aggregate
+from segmentarium.metrics.undefined import plain
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,7 +42,7 @@ class PerImageScores:
 
     def as_dict(self) -> dict[str, Any]:
         """For machines: plain numbers, None where undefined, ``"inf"`` where infinite."""
-        rows = [{key: told(column[i]) for key, column in self.per_image.items()} for i in range(len(self))]
+        rows = [{key: plain(column[i]) for key, column in self.per_image.items()} for i in range(len(self))]
         return {
             **{key: summary.as_dict() for key, summary in self.over_images.items()},
             "images": [{"name": name, **row} for name, row in zip(self.names, rows, strict=True)],

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float
 
 from segmentarium.errors import UnknownName
 from segmentarium.metrics.scores import Score, Tally
+from segmentarium.metrics.undefined import ratio
 
 Average: TypeAlias = Literal["pooled", "images", "pairs", "classes", "foreground", "generalised"]
 
@@ -125,9 +126,9 @@ def _per_image(
         correct, truth, predicted = counts
         return np.asarray(_values(rule, Tally(correct, truth=truth, predicted=predicted), score)[:, 0])
     if rule.average == "generalised":
-        weights = np.nan_to_num(_ratio(columns, tally.truth.astype(np.float64) ** 2))
+        weights = np.nan_to_num(ratio(columns, tally.truth.astype(np.float64) ** 2))
         whole = (weights * (tally.truth + tally.predicted)).sum(-1)
-        return np.asarray(np.nan_to_num(_ratio((2 * weights * tally.correct).sum(-1), whole)))
+        return np.asarray(np.nan_to_num(ratio((2 * weights * tally.correct).sum(-1), whole)))
     return np.asarray(_mean(values, counted, -1))
 
 
@@ -145,33 +146,26 @@ def _state(
         return np.stack([tally.correct, tally.truth, tally.predicted], 1).astype(np.float64), pooled
     if rule.average == "classes":
         filled = np.where(counted, values, 0.0)
-        return np.stack([filled, counted], 1), lambda sums: _strict_mean(_ratio(*_halves(sums)), columns)
+        return np.stack([filled, counted], 1), lambda sums: _strict_mean(ratio(*_halves(sums)), columns)
     if rule.average == "pairs":
         pairs = np.where(counted, values, 0.0).sum(-1), counted.sum(-1)
     else:
         pairs = np.where(np.isnan(per_image), 0.0, per_image), ~np.isnan(per_image)
-    return np.stack(pairs, 1).astype(np.float64), lambda sums: _ratio(sums[..., 0], sums[..., 1])
+    return np.stack(pairs, 1).astype(np.float64), lambda sums: ratio(sums[..., 0], sums[..., 1])
 
 
 def _halves(sums: Any) -> tuple[Any, Any]:
     return sums[..., 0, :], sums[..., 1, :]
 
 
-def _ratio(part: Any, whole: Any) -> Any:
-    whole = np.asarray(whole, np.float64)
-    quotient = np.full(whole.shape, np.nan)
-    np.divide(part, whole, out=quotient, where=whole != 0)
-    return quotient
-
-
 def _mean(values: Any, counted: Any, axis: int) -> Any:
     with np.errstate(over="ignore"):
-        return _ratio(np.where(counted, values, 0.0).sum(axis), counted.sum(axis))
+        return ratio(np.where(counted, values, 0.0).sum(axis), counted.sum(axis))
 
 
 def _strict_mean(values: Any, columns: Any) -> Any:
     """A class that is nan makes the mean nan."""
-    return _ratio(np.where(columns, values, 0.0).sum(-1), np.full(values.shape[:-1], columns.sum()))
+    return ratio(np.where(columns, values, 0.0).sum(-1), np.full(values.shape[:-1], columns.sum()))
 
 
 _POOLED = "one confusion matrix over all images, then the mean over classes in truth or prediction"

@@ -25,6 +25,7 @@ from segmentarium.metrics.intervals import bootstrap_sums
 from segmentarium.metrics.region_definitions import DEFINED
 from segmentarium.metrics.region_protocols import Averaged, Rule, average, protocol_of
 from segmentarium.metrics.scores import Counts, Tally
+from segmentarium.metrics.undefined import plain
 from segmentarium.values.classes import VOID
 
 __all__ = ["DEFINED", "RegionScores", "Regions", "region_scores", "sensitivity", "specificity"]
@@ -67,7 +68,7 @@ class RegionScores:
         columns = ("iou", "dice", "precision", "sensitivity", "specificity")
         per_class = {
             name: {
-                key: None if (values := getattr(self, key)) is None else _plain(values[i]) for key in columns
+                key: None if (values := getattr(self, key)) is None else plain(values[i]) for key in columns
             }
             for i, name in enumerate(self.names)
         }
@@ -75,11 +76,11 @@ class RegionScores:
         return {
             "protocol": self.protocol,
             "images": self.images,
-            **{key: _plain(getattr(self, key)) for key in headlines},
+            **{key: plain(getattr(self, key)) for key in headlines},
             "per_class": per_class,
             "iou_per_image": _plain_list(self.iou_per_image),
             "dice_per_image": _plain_list(self.dice_per_image),
-            "intervals": {key: [_plain(low), _plain(high)] for key, (low, high) in self.intervals.items()},
+            "intervals": {key: [plain(low), plain(high)] for key, (low, high) in self.intervals.items()},
             "undefined": list(self.undefined),
         }
 
@@ -245,12 +246,5 @@ def _interval(averaged: Averaged, *, rounds: int, seed: int) -> tuple[float, flo
     return float(low), float(high)
 
 
-def _plain(value: float | None) -> float | str | None:
-    """A number for JSON, which has neither nan nor infinity."""
-    if value is None or np.isnan(value):
-        return None
-    return float(value) if np.isfinite(value) else "inf"
-
-
 def _plain_list(values: Float[np.ndarray, " n"] | None) -> list[float | str | None] | None:
-    return None if values is None else [_plain(value) for value in values]
+    return None if values is None else [plain(value) for value in values]

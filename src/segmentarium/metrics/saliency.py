@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Integer
 from segmentarium.errors import BadArgument, BadData, BadMask, UnknownName
 from segmentarium.metrics.definition import Definition
 from segmentarium.metrics.intervals import bootstrap_mean
+from segmentarium.metrics.undefined import mean_defined, plain
 
 PROTOCOLS = {
     "paper": "the map is taken as it is; the E-measure divides by the pixels, and F-beta of an empty mask is"
@@ -61,9 +62,9 @@ class SaliencyScores:
         return {
             "protocol": self.protocol,
             "images": self.images,
-            **{name: _plain(getattr(self, name)) for name in (*_PER_IMAGE, "f_max", "e_max")},
-            "per_image": {name: [_plain(v) for v in values] for name, values in self.per_image.items()},
-            "intervals": {name: [_plain(v) for v in pair] for name, pair in self.intervals.items()},
+            **{name: plain(getattr(self, name)) for name in (*_PER_IMAGE, "f_max", "e_max")},
+            "per_image": {name: [plain(v) for v in values] for name, values in self.per_image.items()},
+            "intervals": {name: [plain(v) for v in pair] for name, pair in self.intervals.items()},
             "undefined": self.undefined,
         }
 
@@ -277,12 +278,8 @@ def _checked(prediction: Any, truth: Any) -> tuple[Any, Any]:
 
 
 def _mean(values: Any) -> float:
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if defined.size else float("nan")
-
-
-def _plain(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+    """Over everything that is defined."""
+    return float(mean_defined(np.ravel(values)))
 
 
 def _defined(name: str, title: str, formula: str, source: str, **more: Any) -> Definition:

@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Float, Integer
 
+from segmentarium.metrics.undefined import mean_defined, ratio
+
 
 @dataclass(frozen=True, eq=False)
 class Tally:
@@ -63,7 +65,7 @@ def iou(counts: Counts) -> Float[np.ndarray, "*n k"]:
     [0.75, 0.8]
     """
     tally = Tally.of(counts)
-    return _ratio(tally.correct, tally.union)
+    return ratio(tally.correct, tally.union)
 
 
 def dice(counts: Counts) -> Float[np.ndarray, "*n k"]:
@@ -74,19 +76,19 @@ def dice(counts: Counts) -> Float[np.ndarray, "*n k"]:
     Source: Dice 1945.
     """
     tally = Tally.of(counts)
-    return _ratio(2 * tally.correct, tally.truth + tally.predicted)
+    return ratio(2 * tally.correct, tally.truth + tally.predicted)
 
 
 def precision(counts: Counts) -> Float[np.ndarray, "*n k"]:
     """Share of the pixels predicted as a class that are of it: n_ii / sum_j n_ji; nan where none is."""
     tally = Tally.of(counts)
-    return _ratio(tally.correct, tally.predicted)
+    return ratio(tally.correct, tally.predicted)
 
 
 def recall(counts: Counts) -> Float[np.ndarray, "*n k"]:
     """Share of the pixels of a class that are predicted as it: n_ii / t_i; nan where truth has none."""
     tally = Tally.of(counts)
-    return _ratio(tally.correct, tally.truth)
+    return ratio(tally.correct, tally.truth)
 
 
 def class_accuracy(counts: Counts) -> Float[np.ndarray, "*n k"]:
@@ -100,12 +102,12 @@ def mean_iou(counts: Counts) -> Float[np.ndarray, "*n"]:
     Over the counts of a whole data set this is the mIoU of PASCAL VOC, Cityscapes and ADE20K; over the counts
     of one image, the IoU of that image.
     """
-    return _mean(iou(counts))
+    return mean_defined(iou(counts))
 
 
 def mean_dice(counts: Counts) -> Float[np.ndarray, "*n"]:
     """Mean of :func:`dice` over the classes that are in truth or prediction; nan if there is none."""
-    return _mean(dice(counts))
+    return mean_defined(dice(counts))
 
 
 def mean_accuracy(counts: Counts) -> Float[np.ndarray, "*n"]:
@@ -113,7 +115,7 @@ def mean_accuracy(counts: Counts) -> Float[np.ndarray, "*n"]:
 
     Source: Long, Shelhamer and Darrell 2015, section 5: (1 / n_cl) sum_i n_ii / t_i.
     """
-    return _mean(recall(counts))
+    return mean_defined(recall(counts))
 
 
 def pixel_accuracy(counts: Counts) -> Float[np.ndarray, "*n"]:
@@ -122,7 +124,7 @@ def pixel_accuracy(counts: Counts) -> Float[np.ndarray, "*n"]:
     Source: Long, Shelhamer and Darrell 2015, section 5.
     """
     tally = Tally.of(counts)
-    return _ratio(tally.correct.sum(-1), tally.truth.sum(-1))
+    return ratio(tally.correct.sum(-1), tally.truth.sum(-1))
 
 
 def frequency_weighted_iou(counts: Counts) -> Float[np.ndarray, "*n"]:
@@ -132,7 +134,7 @@ def frequency_weighted_iou(counts: Counts) -> Float[np.ndarray, "*n"]:
     """
     tally = Tally.of(counts)
     weighted = tally.truth * np.nan_to_num(iou(tally))
-    return _ratio(weighted.sum(-1), tally.truth.sum(-1))
+    return ratio(weighted.sum(-1), tally.truth.sum(-1))
 
 
 DEFINITIONS: dict[str, str] = {
@@ -167,17 +169,3 @@ HEADLINES: dict[str, Score] = {
 
 PER_CLASS: dict[str, Score] = {"iou": iou, "dice": dice, "precision": precision, "recall": recall}
 """The scores that are one number a class."""
-
-
-def _ratio(part: Any, whole: Any) -> Float[np.ndarray, "*s"]:
-    """``part / whole`` with nan, not a warning, where there is nothing to divide by."""
-    whole = np.asarray(whole, np.float64)
-    quotient = np.full(whole.shape, np.nan)
-    np.divide(part, whole, out=quotient, where=whole != 0)
-    return quotient
-
-
-def _mean(values: Float[np.ndarray, "*n k"]) -> Float[np.ndarray, "*n"]:
-    """Mean over the classes that are not nan; nan where all are."""
-    defined = ~np.isnan(values)
-    return _ratio(np.where(defined, values, 0.0).sum(-1), defined.sum(-1))

@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from segmentarium.errors import BadArgument, UnknownName
-from segmentarium.metrics.aggregate import told
 from segmentarium.metrics.definition import Definition
 from segmentarium.metrics.surface_gaps import Gaps, gaps_of_classes, gaps_of_masks
+from segmentarium.metrics.undefined import plain
 from segmentarium.values.classes import VOID
 
 
@@ -65,7 +65,7 @@ class SurfaceMeasures:
 
     def as_dict(self) -> dict[str, Any]:
         """For machines: None where undefined, "inf" where infinite."""
-        return {name: told(value) for name, value in asdict(self).items()}
+        return {name: plain(value) for name, value in asdict(self).items()}
 
 
 def measure_surfaces(

@@ -10,13 +10,14 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from segmentarium.errors import BadArgument, BadData
-from segmentarium.metrics.aggregate import Aggregate, aggregate, told
+from segmentarium.metrics.aggregate import Aggregate, aggregate
 from segmentarium.metrics.surface import (
     SurfaceMeasures,
     class_tolerances,
     measure_classes,
     protocol_named,
 )
+from segmentarium.metrics.undefined import plain
 from segmentarium.values.classes import VOID
 
 MEASURES = tuple(field.name for field in fields(SurfaceMeasures))
@@ -54,7 +55,7 @@ class SurfaceScores:
                 for name, measures in self.per_class.items()
             },
             "per_case": {
-                measure: [[told(value) for value in row] for row in rows.tolist()]
+                measure: [[plain(value) for value in row] for row in rows.tolist()]
                 for measure, rows in self.per_case.items()
             },
             "undefined": list(self.undefined),

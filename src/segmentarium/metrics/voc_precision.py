@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from segmentarium.errors import BadArgument, UnknownName
-from segmentarium.metrics.confusion import plain
 from segmentarium.metrics.definition import Definition
 from segmentarium.metrics.objects import Objects, overlaps
+from segmentarium.metrics.undefined import plain
 from segmentarium.values.classes import Classes
 from segmentarium.values.instances import Instances
 
