@@ -7,7 +7,7 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from segmentarium.losses.softmax_kernels import BLOCK, ONE, ZERO, exponentiate
+from segmentarium.losses.softmax_kernels import BLOCK, ONE, ZERO, exponential
 
 PLAIN = {"cache": True, "nogil": True, "error_model": "numpy"}
 DIGIT, DIGITS = 11, 3
@@ -49,8 +49,6 @@ def sort_descending(keys, payload, spare_keys, spare_payload):
 @no_type_check
 def _errors(logits, log_sum, labels, valid, number, keys, payload):
     """|1[y = c] - p_c| of each valid pixel; the payload is twice the pixel, plus 1 if it is of the class."""
-    bits = np.empty(BLOCK, np.int32)
-    powers = bits.view(np.float32)
     row = np.empty(BLOCK, np.float32)
     errors = keys.view(np.float32)
     count, members, pixels = 0, 0, labels.shape[1]
@@ -59,8 +57,7 @@ def _errors(logits, log_sum, labels, valid, number, keys, payload):
             size = min(BLOCK, pixels - begin)
             for x in range(size):
                 known = valid[image, begin + x]
-                row[x] = logits[image, begin + x] - log_sum[image, begin + x] if known else ZERO
-            exponentiate(row[:size], bits[:size], powers[:size])
+                row[x] = exponential(logits[image, begin + x] - log_sum[image, begin + x] if known else ZERO)
             for x in range(size):
                 if valid[image, begin + x]:
                     member = labels[image, begin + x] == number
@@ -117,8 +114,6 @@ def through_softmax(logits, log_sum, valid, shares, slopes, start, stop):
         shares: what each class counts in the mean, ``(k,)``.
     """
     classes, pixels = logits.shape
-    bits = np.empty(BLOCK, np.int32)
-    powers = bits.view(np.float32)
     block = np.empty((classes, BLOCK), np.float32)
     common = np.empty(BLOCK, np.float32)
     for begin in range(start * BLOCK, min(stop * BLOCK, pixels), BLOCK):
@@ -127,9 +122,7 @@ def through_softmax(logits, log_sum, valid, shares, slopes, start, stop):
         for c in range(classes):
             row = block[c]
             for x in range(size):
-                row[x] = logits[c, begin + x] - log_sum[begin + x] if valid[begin + x] else ZERO
-            exponentiate(row[:size], bits[:size], powers[:size])
-            for x in range(size):
+                row[x] = exponential(logits[c, begin + x] - log_sum[begin + x] if valid[begin + x] else ZERO)
                 slopes[c, begin + x] *= shares[c]
                 common[x] += row[x] * slopes[c, begin + x]
         for c in range(classes):

@@ -2,6 +2,21 @@
 
 Each family has functions for one case and a class that gathers cases (``update``, ``merge``, ``compute``,
 ``reset``). ``docs/metrics.md`` says what each number means and where tools disagree.
+
+====================  ==================================================================================
+family                modules
+====================  ==================================================================================
+what all share        definition · undefined · intervals · aggregate · per_image
+regions               confusion · scores · regions · region_protocols · region_definitions
+surfaces              surface · surface_gaps · surface_scores · lesions
+panoptic quality      panoptic · panoptic_kernels · panoptic_definitions · segments
+average precision     average_precision · average_precision_definitions · coco_precision · voc_precision ·
+                      objects · objects_kernels · cityscapes · cityscapes_precision
+boundaries            boundaries · boundary_scores · bsds · curves
+partitions            contingency · partitions · hierarchy · isbi · warping · superpixels
+probabilities         calibration · calibration_definitions · uncertainty · saliency
+video                 video
+====================  ==================================================================================
 """
 
 from segmentarium.metrics.aggregate import Aggregate

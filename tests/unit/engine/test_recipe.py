@@ -119,6 +119,16 @@ def test_overrides_take_toml_values_and_bare_words() -> None:
     assert recipe.train.loss == {"cross_entropy": 1.0, "dice": 2.0}
 
 
+def test_a_loss_may_have_settings(tmp_path: Path) -> None:
+    recipe = Recipe().override(["train.loss.focal={ weight = 2.0, gamma = 3 }"])
+    assert recipe.train.loss == {"cross_entropy": 1.0, "focal": {"weight": 2.0, "gamma": 3}}
+    assert read(recipe.to_toml(), tmp_path) == recipe
+    assert recipe.override(["train.loss.focal.gamma=4"]).train.loss["focal"] == {"weight": 2.0, "gamma": 4}
+    for wrong in ("train.loss.focal={ weight = -1.0 }", "train.loss.focal=many", "train.loss={ dice = 0 }"):
+        with pytest.raises(BadRecipe, match=r"recipe\.train\.loss"):
+            Recipe().override([wrong])
+
+
 @pytest.mark.parametrize(
     "setting", ["train.steps", "train.step=1", "train.steps=many", "model.x=1", "train.steps=1\nseed=2"]
 )
