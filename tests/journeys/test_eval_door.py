@@ -18,8 +18,9 @@ def test_eval_says_what_other_tools_would_report(capsys: pytest.CaptureFixture[s
         with pytest.raises(SystemExit) as end:
             main(["eval", "unet@nuclei", str(NUCLEI), "--explain", "--device", "cpu", *flags])
         assert not end.value.code
-    told, words = capsys.readouterr().out.split("\n", 1)
-    scores = json.loads(told)
+    out = capsys.readouterr().out
+    scores, end_of_json = json.JSONDecoder().raw_decode(out)
+    words = out[end_of_json:]
     readings = {(r["score"], r["protocol"]): r["value"] for r in scores["other_tools"]}
     assert readings["mean_iou", "dataset"] == pytest.approx(scores["mean"]["mean_iou"])
     assert readings["mean_iou", "image"] == pytest.approx(scores["mean"]["mean_iou_per_image"])
