@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from segmentarium.errors import BadArgument
-from segmentarium.losses.points import Draw, drawing, sample
+from segmentarium.losses.points import Draw, drawing, sample, sample_together
 from segmentarium.nn.outputs import Queries
 
 
@@ -149,22 +149,20 @@ class HungarianMatcher:
         """
         require_fitting(output, truths)
         classes, masks = at_least_single(output.class_logits), at_least_single(output.mask_logits)
-        points: Sequence[Tensor | None] = [None] * len(truths)
-        if self.points is not None:
+        if self.points is None:
+            reads = [_at_pixels(*image) for image in zip(masks, truths, strict=True)]
+        else:
             shape = (len(truths), self.points, masks.ndim - 2)
-            points = list(drawing(draw, masks.device)(shape).to(masks.dtype))
-        costs = [self._cost(*image) for image in zip(classes, masks, truths, points, strict=True)]
+            reads = _at_points(masks, truths, drawing(draw, masks.device)(shape).to(masks.dtype))
+        costs = [self._cost(*image) for image in zip(classes, truths, reads, strict=True)]
         # one transfer for the whole batch
         flat = torch.cat([cost.flatten() for cost in costs]).double().cpu().numpy()
         parts = np.split(flat, np.cumsum([cost.numel() for cost in costs])[:-1])
         return tuple(assign(part.reshape(cost.shape)) for part, cost in zip(parts, costs, strict=True))
 
-    def _cost(
-        self, class_logits: Tensor, mask_logits: Tensor, truth: Truth, points: Tensor | None
-    ) -> Float[Tensor, "q t"]:
+    def _cost(self, class_logits: Tensor, truth: Truth, read: tuple[Tensor, Tensor]) -> Float[Tensor, "q t"]:
         if not len(truth.masks):
-            return mask_logits.new_zeros(len(mask_logits), 0)
-        read = _at_pixels(mask_logits, truth) if points is None else _at_points(mask_logits, truth, points)
+            return class_logits.new_zeros(len(class_logits), 0)
         pairs = Pairs(class_logits, truth.classes.long(), *read)
         return torch.stack([weight * cost(pairs) for cost, weight in self.costs.items()]).sum(0)
 
@@ -212,11 +210,16 @@ def at_least_single(logits: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
 
 
 def _at_points(
-    logits: Float[Tensor, " q *s"], truth: Truth, points: Float[Tensor, "n d"]
-) -> tuple[Float[Tensor, "q known"], Float[Tensor, "t known"]]:
-    if truth.void is not None:
-        points = points[sample(truth.void[None], points)[0] == 0]
-    return sample(logits, points), sample(truth.masks, points)
+    logits: Float[Tensor, "b q *s"], truths: Sequence[Truth], points: Float[Tensor, "b n d"]
+) -> list[tuple[Tensor, Tensor]]:
+    """Predictions and truths of each image at its points, without those that lie in void."""
+    known = [
+        some if truth.void is None else some[sample(truth.void[None], some)[0] == 0]
+        for some, truth in zip(points, truths, strict=True)
+    ]
+    queries = sample_together(list(zip(logits, known, strict=True)))
+    masks = sample_together([(truth.masks, some) for truth, some in zip(truths, known, strict=True)])
+    return list(zip(queries, masks, strict=True))
 
 
 def _at_pixels(
@@ -233,6 +236,8 @@ def _at_pixels(
 def _nearest(masks: Bool[Tensor, " t *s"], size: Sequence[int]) -> Bool[Tensor, " t *r"]:
     if masks.shape[1:] == torch.Size(size):
         return masks
+    if not len(masks):
+        return masks.new_zeros(0, *size)
     return functional.interpolate(masks[None].byte(), size=tuple(size), mode="nearest")[0].bool()
 
 

@@ -1,9 +1,10 @@
-"""The compiled loop behind :mod:`segmentarium.losses.points`."""
+"""The compiled loops behind :mod:`segmentarium.losses.points`."""
 
 from __future__ import annotations
 
 from typing import no_type_check
 
+import numpy as np
 from numba import njit
 
 
@@ -32,3 +33,33 @@ def read(maps, place, weight, order, values, start, stop):
                 for corner in range(1, place.shape[1]):
                     total += weight[i, corner] * pixels[place[i, corner]]
                 row[order[i]] = total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+@no_type_check
+def corners(points, lengths, numbers, order, place, weight):
+    """The pixels around each point, by their place in the flattened map, and how much each counts.
+
+    Args:
+        points: ``(n, d)``, last axis of the map first.
+        lengths: of the axes of the map.
+        numbers: 0, 1/2 and 1 in the precision of the points: others would be computed with twice the digits.
+        order: in which points are written.
+        place, weight: ``(n, 2^d)``, filled.
+    """
+    nothing, half, one = numbers
+    axes = len(lengths)
+    for i in range(len(order)):
+        point = points[order[i]]
+        for corner in range(place.shape[1]):
+            at, share = 0, one
+            for axis in range(axes):
+                length = lengths[axis]
+                position = point[axes - 1 - axis] * (one * length) - half
+                low = np.floor(position)
+                upper = (corner >> (axes - 1 - axis)) & 1
+                near = np.int64(low) + upper
+                part = position - low if upper else one - (position - low)
+                share *= part if 0 <= near < length else nothing
+                at = at * length + min(max(near, 0), length - 1)
+            place[i, corner], weight[i, corner] = at, share

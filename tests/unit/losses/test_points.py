@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from segmentarium.errors import BadArgument
-from segmentarium.losses.points import _compiled, _gathered, drawing, sample, uncertain_points
+from segmentarium.losses.points import _gathered, drawing, sample, sample_together, uncertain_points
 
 pytestmark = pytest.mark.atlas("L27")
 
@@ -48,7 +48,16 @@ def test_the_compiled_loop_is_the_gather(kind: torch.dtype) -> None:
     maps = torch.randn(5, 9, 11, generator=seeded())
     maps = maps > 0 if kind == torch.bool else maps.to(kind)
     points = torch.rand(40, 2, generator=seeded(1), dtype=torch.float32 if kind != torch.float64 else kind)
-    torch.testing.assert_close(_compiled(maps, points), _gathered(maps, points))
+    both = sample_together([(maps, points), (maps[:2, 1:], points[:30])])
+    torch.testing.assert_close(both[0], _gathered(maps, points))
+    torch.testing.assert_close(both[1], _gathered(maps[:2, 1:], points[:30]))
+
+
+def test_together_is_one_by_one_also_for_maps_that_learn() -> None:
+    maps = torch.randn(3, 6, 7, generator=seeded()).requires_grad_()
+    points = torch.rand(10, 2, generator=seeded(1))
+    torch.testing.assert_close(sample_together([(maps, points)])[0], sample(maps, points))
+    assert sample_together([(maps, points)])[0].requires_grad
 
 
 def test_the_centre_of_a_pixel_reads_the_pixel() -> None:
