@@ -120,12 +120,16 @@ def tell_scores(scores: Evaluation, voice: Voice) -> None:
 
 def tell_readings(readings: Sequence[Reading], voice: Voice) -> None:
     """What each tool would report, the first protocol's number being ours."""
-    ours = {reading.score: reading.value for reading in reversed(readings)}
     for score in dict.fromkeys(reading.score for reading in readings):
+        ours, *others = (reading for reading in readings if reading.score == score)
         voice.say(f"\n{score.replace('_', ' ')} as tools report it, beside ours")
-        for reading in readings:
-            if reading.score == score:
-                voice.say(f"  {reading.sentence(ours[score])}")
+        voice.say(f"  {ours.protocol} {ours.value:.6f} (ours): {ours.why}")
+        same = [reading.protocol for reading in others if reading.equals(ours.value)]
+        if same:
+            voice.say(f"  the same from {', '.join(same)}")
+        for reading in others:
+            if reading.protocol not in same:
+                voice.say(f"  {reading.sentence(ours.value)}")
 
 
 def _number(value: float | None) -> str:

@@ -34,12 +34,15 @@ class Reading:
     why: str
     on_this_data: str = ""
 
+    def equals(self, ours: float) -> bool:
+        """Whether the tool's number is ours, or both are undefined."""
+        return bool(np.isclose(self.value, ours, rtol=0, atol=_SAME, equal_nan=True))
+
     def sentence(self, ours: float) -> str:
         """For people: value, difference, reason."""
         number = "undefined" if np.isnan(self.value) else f"{self.value:.6f}"
-        gap = self.value - ours
-        apart = "the same" if np.isnan(gap) or abs(gap) < _SAME else f"{gap:+.6f}"
-        reason = f"; here: {self.on_this_data}" if self.on_this_data and apart != "the same" else ""
+        apart = "the same" if self.equals(ours) else f"{self.value - ours:+.6f}"
+        reason = f"; here: {self.on_this_data}" if self.on_this_data and not self.equals(ours) else ""
         return f"{self.protocol} {number} ({apart}): {self.why}{reason}"
 
     def as_dict(self) -> dict[str, Any]:
