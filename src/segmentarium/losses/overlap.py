@@ -200,4 +200,6 @@ class MatthewsCorrelation(Overlap):
         true_negative = sums.valid - sums.predicted - false_negative
         top = positive[0] * true_negative - positive[1] * false_negative
         bottom = sums.predicted * sums.true * (sums.valid - sums.true) * (sums.valid - sums.predicted)
-        return ratio(top + self.smooth_nr, bottom.clamp_min(0).sqrt() + self.smooth_dr, empty=0.0)
+        some = bottom > 0  # a root of 0 would have an infinite slope
+        root = torch.where(some, torch.where(some, bottom, 1).sqrt(), 0)
+        return ratio(top + self.smooth_nr, root + self.smooth_dr, empty=0.0)
