@@ -88,6 +88,16 @@ def test_the_two_means_of_weighted_cross_entropy() -> None:
     same(CrossEntropy(reduction="sum")(logits, labels, class_weights=weights), each.sum())
 
 
+@pytest.mark.atlas("L22")
+def test_border_weights_over_pixels_and_over_weights() -> None:
+    logits, labels = scene(void=True)
+    border = 1 + 10 * torch.rand(labels.shape, generator=torch.Generator().manual_seed(2))
+    each = functional.cross_entropy(logits, labels, ignore_index=-1, reduction="none") * border
+    valid = labels >= 0
+    same(CrossEntropy()(logits, labels, weight=border), each.sum() / border[valid].sum())
+    same(CrossEntropy(mean="pixels")(logits, labels, weight=border), each.sum() / valid.sum())
+
+
 @pytest.mark.atlas("L02", "L03")
 def test_binary_cross_entropy_and_its_sign() -> None:
     logits, labels = scene(classes=1, absent=False)

@@ -27,8 +27,8 @@ class CrossEntropy(Loss):
 
     Attributes:
         smoothing: share of the truth that is spread evenly over all classes.
-        mean: with class weights, ``weights`` divides by their sum over the pixels (torch), ``pixels`` by the
-            number of pixels (Caffe, the U-Net paper).
+        mean: with weights of classes or pixels, ``weights`` divides by their sum over the valid pixels
+            (torch), ``pixels`` by the number of these (Caffe).
         reduction: ``sum`` does not divide.
     """
 
@@ -41,7 +41,10 @@ class CrossEntropy(Loss):
         values = -evidence.log_true if weight is None else -evidence.log_true * weight
         if self.smoothing:
             values = (1 - self.smoothing) * values - self.smoothing * evidence.mixed_log
-        divisor = worth if weight is None or self.mean == "pixels" else worth * weight
+        if self.mean == "pixels":
+            divisor = (worth > 0).to(worth.dtype)
+        else:
+            divisor = worth if weight is None else worth * weight
         sums = evidence.total(torch.stack([(values * worth).sum(), divisor.sum()]))
         return sums[0] if self.reduction == "sum" else ratio(sums[0], sums[1], empty=0.0)
 

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from segmentarium.errors import BadArgument, UnknownName
 from segmentarium.metrics import objects_kernels as kernels
 from segmentarium.metrics.average_precision_definitions import DEFINED
-from segmentarium.metrics.objects import KINDS, Objects, overlaps
+from segmentarium.metrics.objects import KINDS, Objects, add_pictures, overlaps
 from segmentarium.metrics.undefined import mean_defined, plain
 from segmentarium.values.classes import Classes
 from segmentarium.values.instances import Instances
@@ -232,11 +232,7 @@ class AveragePrecision:
         """Add another part of the data; pictures without a name are numbered on."""
         if other._setup() != self._setup():
             raise BadArgument(f"other: {other._setup()}", allowed=f"{self._setup()}")
-        for image, picture in other._pictures.items():
-            name = len(self._pictures) if isinstance(image, int) and image in self._pictures else image
-            if name in self._pictures:
-                raise BadArgument(f"other: picture {image!r} is in both parts", allowed="each picture once")
-            self._pictures[name] = picture
+        add_pictures(self._pictures, other._pictures)
 
     def reset(self) -> None:
         """Forget all pictures."""

@@ -7,10 +7,10 @@ picture is ever painted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64
@@ -19,6 +19,8 @@ from segmentarium.errors import BadArgument, BadMask
 from segmentarium.metrics import objects_kernels as kernels
 from segmentarium.values.instances import Instances
 from segmentarium.values.runs import Rle, encode
+
+T = TypeVar("T")
 
 KINDS = ("mask", "box", "boundary")
 """What of an object is compared: its mask, its box, or its mask and the band along its boundary."""
@@ -227,3 +229,16 @@ def _box_iou(prediction: Objects, truth: Objects) -> Any:
     area, other = np.prod(found[..., 2:], axis=-1), np.prod(true[..., 2:], axis=-1)
     union = np.where(truth.ignored, area, area + other - meet)
     return np.divide(meet, union, out=np.zeros(meet.shape), where=meet > 0)
+
+
+def add_pictures(mine: dict[int | str, T], others: Mapping[int | str, T]) -> None:
+    """Add the pictures of another part of the data; those without a name are numbered on.
+
+    Raises:
+        BadArgument: a picture with a name is in both parts.
+    """
+    for image, picture in others.items():
+        name = len(mine) if isinstance(image, int) and image in mine else image
+        if name in mine:
+            raise BadArgument(f"other: picture {image!r} is in both parts", allowed="each picture once")
+        mine[name] = picture

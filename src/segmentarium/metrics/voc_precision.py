@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 
 from segmentarium.errors import BadArgument, UnknownName
 from segmentarium.metrics.definition import Definition
-from segmentarium.metrics.objects import Objects, overlaps
+from segmentarium.metrics.objects import Objects, add_pictures, overlaps
 from segmentarium.metrics.undefined import plain
 from segmentarium.values.classes import Classes
 from segmentarium.values.instances import Instances
@@ -121,11 +121,7 @@ class VocPrecision:
         setup = (self.classes.names, self.thresholds, self.protocol)
         if (other.classes.names, other.thresholds, other.protocol) != setup:
             raise BadArgument(f"other: {other.thresholds} by {other.protocol}", allowed=f"{setup}")
-        for image, picture in other._pictures.items():
-            name = len(self._pictures) if isinstance(image, int) and image in self._pictures else image
-            if name in self._pictures:
-                raise BadArgument(f"other: picture {image!r} is in both parts", allowed="each picture once")
-            self._pictures[name] = picture
+        add_pictures(self._pictures, other._pictures)
 
     def reset(self) -> None:
         """Forget all pictures."""
