@@ -11,7 +11,7 @@ from __future__ import annotations
 from segmentarium.losses.deep_supervision import DeepSupervision
 from segmentarium.losses.lovasz import Lovasz
 from segmentarium.losses.mask_classification import MaskClassificationLoss
-from segmentarium.losses.matching import HungarianMatcher, Truth
+from segmentarium.losses.matching import HungarianMatcher
 from segmentarium.losses.max_deeplab import MaxDeepLabLoss
 from segmentarium.losses.named import TERMS, nnunet, ternausnet, unet_plus_plus, unetr
 from segmentarium.losses.overlap import (
@@ -44,6 +44,7 @@ from segmentarium.losses.shaped import (
 from segmentarium.losses.term import Loss, Sum
 from segmentarium.losses.total import sum_over_processes
 from segmentarium.losses.unified_focal import UnifiedFocal
+from segmentarium.nn.truth import Truth
 
 __all__ = [
     "TERMS",

@@ -21,13 +21,13 @@ from segmentarium.losses.matching import (
     Cost,
     HungarianMatcher,
     Match,
-    Truth,
     at_least_single,
     class_probability,
 )
 from segmentarium.losses.points import Draw, Rest, drawing, sample, uncertain_points
 from segmentarium.nn.blocks import resize
 from segmentarium.nn.outputs import Queries
+from segmentarium.nn.truth import Truth
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,18 +21,7 @@ from torch.nn import functional
 from segmentarium.errors import BadArgument
 from segmentarium.losses.points import Draw, drawing, sample, sample_together
 from segmentarium.nn.outputs import Queries
-
-
-class Truth(NamedTuple):
-    """The true masks of one image, each with its class.
-
-    Masks may overlap. Pixels of ``void`` are nobody's: they count in no cost and no loss, whatever the masks
-    say there.
-    """
-
-    masks: Bool[Tensor, " t *s"]
-    classes: Int[Tensor, " t"]
-    void: Bool[Tensor, "*s"] | None = None
+from segmentarium.nn.truth import Truth
 
 
 class Match(NamedTuple):

@@ -34,12 +34,12 @@ from segmentarium.errors import BadArgument, BadRecipe, UnknownName
 from segmentarium.losses.matching import (
     HungarianMatcher,
     Pairs,
-    Truth,
     at_least_single,
     class_probability,
     require_fitting,
 )
 from segmentarium.nn.outputs import Queries
+from segmentarium.nn.truth import Truth
 
 Form = Literal["paper", "code"]
 Scalar = Float[Tensor, ""]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from segmentarium.errors import BadData, UnknownName, WeightsMismatch
+from segmentarium.weights.foreign import Source
 
 CARDS = Path(__file__).parent / "cards"
 
@@ -59,7 +60,8 @@ class WeightsCard:
 class Card:
     """One architecture.
 
-    ``variants`` holds millions of parameters, exact to the last one; ``licence`` is that of our file.
+    ``variants`` holds millions of parameters, exact to the last one; ``licence`` is that of our file;
+    ``sources`` are programs whose weights ours takes over.
     """
 
     title: str
@@ -70,6 +72,7 @@ class Card:
     variants: dict[str, float]
     note: str = ""
     weights: dict[str, WeightsCard] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)
 
     def parameters(self, variant: str) -> int:
         """How many parameters ``variant`` has, as written in the card."""
@@ -131,15 +134,22 @@ def _strict(kind: type[Table], table: object, *, where: str) -> Table:
 
 
 def _typed(value: Any, hint: Any, where: str) -> Any:
+    if type(None) in get_args(hint):
+        hint = get_args(hint)[0]
     wanted = get_origin(hint) or hint
-    if wanted is tuple and isinstance(value, list):
-        value = tuple(value)
+    if wanted is tuple:
+        value = _frozen(value)
     inner = get_args(hint)[-1] if wanted is dict else object
     good = isinstance(value, wanted)
-    if good and inner is WeightsCard:
-        return {name: _strict(WeightsCard, entry, where=f"{where}.{name}") for name, entry in value.items()}
+    if good and inner in (WeightsCard, Source):
+        return {name: _strict(inner, entry, where=f"{where}.{name}") for name, entry in value.items()}
     if good and wanted is dict and inner is float:
         good = all(isinstance(entry, int | float) for entry in value.values())
     if not good:
         raise BadData(f"{where} is {value!r}", allowed=f"a {wanted.__name__}", cure="mend the card")
     return value
+
+
+def _frozen(value: Any) -> Any:
+    """Lists as tuples, all the way down."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
