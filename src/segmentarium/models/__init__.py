@@ -95,13 +95,15 @@ def config_of(name: str) -> Any:
     return _from_encoder(paper, parts)
 
 
-def build(name: str, *, classes: int, in_channels: int = 3) -> nn.Module:
+def build(name: str, *, classes: int, in_channels: int = 3, things: int | None = None) -> nn.Module:
     """Make the network called ``name``, untrained.
 
     Args:
         name: ``architecture[-variant]``; for published weights call ``segmentarium.load`` instead.
         classes: real classes; void is not counted.
         in_channels: channels of the images.
+        things: how many of the classes, the first ones, are countable; for networks that treat the rest
+            apart. All of them if not given.
 
     Raises:
         UnknownName: no such network, or the name asks for weights.
@@ -114,6 +116,8 @@ def build(name: str, *, classes: int, in_channels: int = 3) -> nn.Module:
             cure=f"segmentarium.load({name!r}) gives the trained model",
         )
     config = replace(config_of(name), classes=classes, in_channels=in_channels)
+    if hasattr(config, "things"):
+        config = replace(config, things=classes if things is None else things)
     network: nn.Module = _network(_paper(parts.architecture), parts.architecture)(config)
     return network
 
@@ -131,6 +135,7 @@ def count_parameters(name: str, *, classes: int | None = None, in_channels: int 
             str(ModelName.parse(name)._replace(weights="")),
             classes=classes or config.classes,
             in_channels=in_channels or config.in_channels,
+            things=None if classes else getattr(config, "things", None),
         )
     return sum(p.numel() for p in network.parameters())
 
