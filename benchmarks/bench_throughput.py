@@ -29,6 +29,7 @@ from segmentarium.data import open_data
 from segmentarium.data.dataset import DataSet
 from segmentarium.data.loader import TrainBatches
 from segmentarium.data.normalise import Normalise
+from segmentarium.data.pictures import Pictures
 from segmentarium.data.shapes import write_data_set
 from segmentarium.data.transforms import Augment
 
@@ -76,16 +77,14 @@ def our_epochs(data: DataSet, options: argparse.Namespace) -> Callable[[], None]
     model = network(len(data.classes), 0).to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     loss = nn.CrossEntropyLoss(ignore_index=-1)
-    batches = TrainBatches(
+    samples = Pictures(
         data,
         normalise=Normalise(channels=3, mean=MEAN, std=STD),
         augment=Augment(),
         crop=(options.crop, options.crop),
-        batch=options.batch,
-        seed=0,
-        workers=options.workers,
         memory_format=torch.channels_last,
     )
+    batches = TrainBatches(samples, batch=options.batch, seed=0, workers=options.workers)
     starts = count(0, options.steps)
 
     def run() -> None:

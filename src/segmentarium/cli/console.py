@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:  # rich takes 0.2 s to import, which `seg --help` must not pay
     from rich.console import Console
@@ -63,8 +63,9 @@ class Voice:
             box=None,
             pad_edge=False,
         )
-        for head in heads:
-            table.add_column(head.lstrip(">"), justify="right" if head.startswith(">") else "left")
+        for place, head in enumerate(heads):
+            justify: Literal["left", "right"] = "right" if head.startswith(">") else "left"
+            table.add_column(head.lstrip(">"), justify=justify, no_wrap=place == 0)
         for row in rows:
             table.add_row(*row)
         self.say(table)

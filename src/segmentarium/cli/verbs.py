@@ -18,6 +18,9 @@ Device = Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cu
 Model = Annotated[
     str, typer.Option("--model", "-m", help="A name (seg models), a run folder or a .safetensors file.")
 ]
+TaskOption = Annotated[
+    str | None, typer.Option("--task", help="semantic, instance or panoptic; the data decide if not given.")
+]
 Data = Annotated[
     Path, typer.Argument(help="A folder of images and masks; see 'seg check'.", show_default=False)
 ]
@@ -55,7 +58,7 @@ def models(
     voice = Voice(as_json=as_json, quiet=quiet)
     rows = [row.as_dict() for row in run(task=task)]
     voice.result(rows)
-    heads = ("name", "task", "paper", ">M parameters", "weights", "licence")
+    heads = ("name", "learns", ">million", "weights", "also takes those of")
     cells = [_model_cells(row) for row in rows]
     voice.table("Models", heads, cells)
     voice.say("\nNext: [bold]seg show unet[/bold], or [bold]seg train DATA --model unet-small[/bold]")
@@ -64,10 +67,10 @@ def models(
 def _model_cells(row: dict[str, Any]) -> tuple[str, ...]:
     count = row["parameters"]
     millions = f"{count / 1e6:.2f}" if count else "-"
-    weights = (
-        ", ".join(row["weights"]) if isinstance(row["weights"], list | tuple) else str(row["weights"] or "")
-    )
-    return (row["name"], row["task"], row["paper"], millions, weights or "-", row["licence"] or "-")
+    weights = ", ".join(row["weights"])
+    if weights:
+        weights += f" ({row['licence'].rpartition('weights ')[2]})"
+    return (row["name"], ", ".join(row["tasks"]), millions, weights or "-", ", ".join(row["sources"]) or "-")
 
 
 @app.command()
@@ -131,6 +134,7 @@ def plan(
     data: Data,
     output: Out = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Plan for this network.")] = None,
+    task: TaskOption = None,
     time: Annotated[str | None, typer.Option(help="How long training may take: 90s, 30m, 2h.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     imgsz: Annotated[int | None, typer.Option(help="Side of the training crop, in pixels.")] = None,
@@ -145,7 +149,17 @@ def plan(
     from segmentarium.engine.plan import plan as run
 
     voice = Voice(as_json=as_json, quiet=quiet)
-    made = run(data, model=model, time=time, epochs=epochs, crop=imgsz, batch=batch, seed=seed, device=device)
+    made = run(
+        data,
+        model=model,
+        task=task or "",
+        time=time,
+        epochs=epochs,
+        crop=imgsz,
+        batch=batch,
+        seed=seed,
+        device=device,
+    )
     voice.result(made.as_dict())
     tell_plan(made, voice)
     if output:
@@ -161,8 +175,9 @@ def train(
     data_option: Annotated[Path | None, typer.Option("--data", help="The same, for habit's sake.")] = None,
     output: Out = None,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="unet, unet-small, unet-resnet34, ...")
+        str | None, typer.Option("--model", "-m", help="unet-small, mask_rcnn-resnet18, unet_3d-small, ...")
     ] = None,
+    task: TaskOption = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint of the run.")
@@ -201,7 +216,8 @@ def train(
     wishes = Wishes(
         source=data or data_option,
         out=run_folder(output, project, name, resume=resume, exist_ok=exist_ok),
-        model=model, seed=seed, resume=resume, exist_ok=exist_ok, settings=tuple(settings or ()), time=time,
+        model=model, task=task, seed=seed, resume=resume, exist_ok=exist_ok,
+        settings=tuple(settings or ()), time=time,
         epochs=epochs, crop=imgsz, batch=batch, lr=lr, workers=workers, amp=amp, device=device,
     )  # fmt: skip
     run(wishes, Voice(as_json=as_json, quiet=quiet), dry_run=dry_run)
@@ -229,7 +245,7 @@ def predict(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Predict index masks (OUT/STEM.png) and overlays for pictures of any size."""
+    """Predict masks, objects or segments, and overlays, for pictures of any size and for volumes."""
     from segmentarium.cli.watching import tell_prediction
     from segmentarium.engine.predict import predict as run
 
@@ -288,7 +304,8 @@ def evaluate(
             out=output,
             progress=lambda done, all_: bar.update(task, completed=done, total=all_),
         )
-    readings = readings_of(scores.tally, scores.classes.names) if explain and scores.tally else ()
+    tally = getattr(scores, "tally", None)
+    readings = readings_of(tally, scores.classes.names) if explain and tally else ()
     told = {"other_tools": [reading.as_dict() for reading in readings]} if explain else {}
     voice.result(scores.as_dict() | told)
     tell_scores(scores, voice)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from segmentarium.cli.console import Voice, shown
+from segmentarium.engine.titles import title_of
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from segmentarium.engine.predict import Prediction
 
 Result = TypeVar("Result")
+_COUNTS = ("pixels", "predicted", "true_positives", "false_positives", "false_negatives")
 SEVERITY = {"error": "[bold red]error[/bold red]", "warning": "[yellow]warning[/yellow]"}
 
 
@@ -49,7 +51,8 @@ def _move(bar: Progress, task: TaskID, event: Any) -> None:
             bar.update(task, description="training", completed=event.step, note=note)
         case "evaluated":
             star = " (best so far)" if event.best else ""
-            _say(bar, f"step {event.step}: validation mean IoU [bold]{event.mean_iou:.3f}[/bold]{star}")
+            what = title_of(event.headline)
+            _say(bar, f"step {event.step}: validation {what} [bold]{event.score:.3f}[/bold]{star}")
         case "note":
             style = "yellow" if event.level == "warning" else "dim"
             _say(bar, f"[{style}]{shown(event.text)}[/{style}]")
@@ -98,6 +101,8 @@ def tell_prediction(row: Prediction, voice: Voice) -> None:
         return
     largest = sorted(row.shares.items(), key=lambda item: -item[1])[:4]
     found = ", ".join(f"{name} {share:.1%}" for name, share in largest)
+    if row.objects is not None:
+        found = ", ".join(f"{count} {name}" for name, count in row.counts.items()) or "nothing"
     name = shown(Path(row.source).name)
     voice.say(f"{name} → [bold]{shown(row.mask)}[/bold]  {shown(found)}  {row.seconds:.2f} s")
 
@@ -105,15 +110,13 @@ def tell_prediction(row: Prediction, voice: Voice) -> None:
 def tell_scores(scores: Evaluation, voice: Voice) -> None:
     """Per-class table and the means with their intervals."""
     facts = scores.as_dict()
-    rows = [
-        (name, *(_number(value) for value in (row["iou"], row["dice"], row["precision"], row["recall"])))
-        for name, row in facts["per_class"].items()
-    ]
-    voice.table("Scores", ("class", ">IoU", ">Dice", ">precision", ">recall"), rows)
+    columns = [key for key in _first(facts["per_class"]) if _is_told(key)]
+    rows = [(name, *(_number(row[key]) for key in columns)) for name, row in facts["per_class"].items()]
+    voice.table("Scores", ("class", *(f">{title_of(key)}" for key in columns)), rows)
     for name, value in facts["mean"].items():
         low, high = facts["intervals"].get(name, (None, None))
         spread = f"  (95 %: {low:.3f} to {high:.3f})" if low is not None else ""
-        voice.say(f"{name.replace('_', ' ')}: [bold]{_number(value)}[/bold]{spread}")
+        voice.say(f"{title_of(name)}: [bold]{_number(value)}[/bold]{spread}")
     if facts["undefined"]:
         voice.say(f"undefined and not averaged in: {', '.join(facts['undefined'])}")
 
@@ -132,5 +135,16 @@ def tell_readings(readings: Sequence[Reading], voice: Voice) -> None:
                 voice.say(f"  {reading.sentence(ours.value)}")
 
 
-def _number(value: float | None) -> str:
+def _first(table: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return next(iter(table.values()), {})
+
+
+def _is_told(key: str) -> bool:
+    """Intervals and counts are in ``summary.json``; a terminal has room for scores."""
+    return not key.endswith("_interval") and key not in _COUNTS
+
+
+def _number(value: float | str | None) -> str:
+    if isinstance(value, str):
+        return value
     return "-" if value is None or value != value else f"{value:.3f}"

@@ -36,8 +36,7 @@ def weigh(pairs: Sequence[Pair], meta: Meta) -> Evidence:
     told = Evidence(meta.reading or MaskReading.INDEX, meta.classes, meta.ignore_ids)
     masks = [pair.mask for pair in pairs if pair.mask is not None]
     if any(path.name.lower().endswith(pairing.VOLUMES) for path in (*masks, pairs[0].image)):
-        note = "NIfTI volumes: the reader of volumes comes with the medical release"
-        return replace(told, reading=MaskReading.VOLUME, notes=(note,))
+        return replace(told, reading=MaskReading.VOLUME)
     if any(path.suffix.lower() == pairing.REGIONS for path in masks):
         note = "masks are regions drawn by several people, without classes: no labels to learn from"
         return replace(told, reading=MaskReading.REGIONS, notes=(note,))

@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segmentarium.data import evidence, pairing, tables
+from segmentarium.data import beside, coco_json, coco_panoptic, evidence, pairing, tables
 from segmentarium.data.dataset import DataSet, MaskReading, Pair
 from segmentarium.data.meta import Meta, described, find_meta
+from segmentarium.data.translate import PANOPTIC
 from segmentarium.errors import BadData
-from segmentarium.values.classes import Classes
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 MASK_FOLDERS = (
@@ -60,10 +59,10 @@ def open_folders(root: Path) -> DataSet | None:
             allowed=", ".join(sorted(pairing.PICTURES)),
             cure="put images there",
         )
-    meta = _with_categories(_of_camvid(root) if _is_camvid(root, parts) else _description(root), parts)
+    meta = _with_categories(_of_camvid(root) if _is_camvid(root, parts) else describe_root(root), parts)
     pairs = [pair for split in splits.values() for pair in split]
     seen = evidence.weigh(pairs, meta)
-    return DataSet(
+    data = DataSet(
         name=meta.name or root.absolute().name,
         root=root,
         layout=layout,
@@ -82,6 +81,7 @@ def open_folders(root: Path) -> DataSet | None:
             *seen.notes,
         ),
     )
+    return beside.with_segments(data, {part.split: part.images.parent for part in parts})
 
 
 def find_parts(root: Path) -> tuple[str, tuple[Part, ...]]:
@@ -100,8 +100,8 @@ def find_parts(root: Path) -> tuple[str, tuple[Part, ...]]:
     return f"{images.name}/SPLIT + {masks.name}/SPLIT", parts or (Part("all", images, masks),)
 
 
-def _description(root: Path) -> Meta:
-    """Where ``root`` is one split of a set, the description may lie a floor higher."""
+def describe_root(root: Path) -> Meta:
+    """The description in ``root``; that of one split of a set may lie a floor higher."""
     meta, parent = find_meta(root), root.absolute().parent
     if meta.path is not None or _canonical(root.absolute().name) not in ("train", "val", "test"):
         return meta
@@ -175,17 +175,14 @@ def _folder_notes(parts: tuple[Part, ...], splits: dict[str, tuple[Pair, ...]]) 
 
 def _with_categories(meta: Meta, parts: tuple[Part, ...]) -> Meta:
     """Where the description only points to ``panoptic.json``, take the classes from there."""
-    path = parts[0].masks.parent / "panoptic.json"
+    path = parts[0].masks.parent / PANOPTIC
     if len(meta.classes) or not path.is_file():
         return meta
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["categories"]
-    except (ValueError, KeyError) as error:
-        raise BadData(f"{path} cannot be read as COCO panoptic JSON ({error!r})", cure="repair it") from error
+    rows = coco_panoptic.read_panoptic(path).categories
     note = f"masks are panoptic: segments and their {len(rows)} classes are read from panoptic.json"
     return replace(
         meta,
-        classes=Classes.from_json(rows),
+        classes=coco_json.classes_of(path, rows),
         reading=MaskReading.PANOPTIC_RGB,
         notes=(*meta.notes, note),
     )

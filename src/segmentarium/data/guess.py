@@ -8,6 +8,7 @@ from pathlib import Path
 
 from segmentarium.data.ade20k import open_ade20k
 from segmentarium.data.cityscapes import open_cityscapes
+from segmentarium.data.coco import open_coco
 from segmentarium.data.dataset import DataSet, with_validation
 from segmentarium.data.folders import open_folders
 from segmentarium.data.voc import open_voc
@@ -17,6 +18,8 @@ READERS: dict[str, Callable[[Path], DataSet | None]] = {
     "Pascal VOC": open_voc,
     "Cityscapes": open_cityscapes,
     "ADE20K": open_ade20k,
+    "COCO (annotations/KIND_SPLIT.json + SPLIT; SPLIT/instances.json, panoptic.json or "
+    "_annotations.coco.json)": open_coco,
     "images/ + masks/, also by split (SPLIT/images or images/SPLIT); SPLIT + SPLITannot": open_folders,
 }
 
@@ -29,7 +32,8 @@ def open_data(path: str | Path) -> DataSet:
     A few masks are read where no description says what their numbers mean; no image is.
 
     Raises:
-        BadData: no such folder (the nearest is offered), or a layout that no reader knows.
+        BadData: no such folder (the nearest is offered), a layout that no reader knows, or annotations that
+            cannot be read as COCO's.
     """
     root = Path(path)
     if not root.is_dir():

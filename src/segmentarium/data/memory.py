@@ -1,8 +1,9 @@
-"""Decoded training pictures, kept in memory under a budget, and never older than their files."""
+"""Decoded training pictures and volumes, kept in memory under a budget, and never older than their files."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -11,10 +12,8 @@ import numpy as np
 import psutil
 from jaxtyping import Float32, Integer, Shaped
 
-from segmentarium.data.dataset import DataSet, Pair
-from segmentarium.data.normalise import Normalise
-from segmentarium.data.transforms import Anchors, find_anchors
-from segmentarium.data.translate import classes_of
+from segmentarium.data.dataset import Pair
+from segmentarium.data.segments import Segments
 
 _SHARE = 0.25
 """Of the free memory, if no budget is given."""
@@ -26,19 +25,24 @@ Stamp = tuple[tuple[int, int, int, int], ...]
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """A picture as training needs it: with the numbers that mean 0 and 1, and places worth a crop.
+    """A picture or volume as training needs it: with the numbers that mean 0 and 1, and places worth a crop.
 
-    ``truth`` is class indices, or numbers of objects where those were asked for.
+    ``truth`` is class indices, numbers of objects, or the parts that ``segments`` are made of.
     """
 
-    pixels: Shaped[np.ndarray, "h w c"]
-    truth: Integer[np.ndarray, "h w"]
+    pixels: Shaped[np.ndarray, "..."]
+    truth: Integer[np.ndarray, "*s"]
     limits: Float32[np.ndarray, "2 c"]
-    anchors: Anchors
+    anchors: tuple[Integer[np.ndarray, "_ _"], ...]
+    segments: Segments | None = None
+    spacing_mm: tuple[float, float, float] | None = None
 
     @property
     def nbytes(self) -> int:
-        return self.pixels.nbytes + self.truth.nbytes + sum(places.nbytes for places in self.anchors)
+        parts = sum(places.nbytes for places in self.anchors)
+        if self.segments is not None:
+            parts += self.segments.pairs.nbytes + self.segments.classes.nbytes
+        return self.pixels.nbytes + self.truth.nbytes + parts
 
 
 class Memory:
@@ -53,22 +57,12 @@ class Memory:
     picture once, so throwing out the oldest would throw out the next one needed.
 
     Args:
-        anchors: whether :func:`find_anchors` is wanted.
-        objects: whether the truth is to be numbers of objects instead of class indices.
+        decode: reads a pair from its files.
         budget_mb: None takes a quarter of the memory that is free now; 0 keeps nothing.
     """
 
-    def __init__(
-        self,
-        dataset: DataSet,
-        normalise: Normalise,
-        *,
-        anchors: bool = False,
-        objects: bool = False,
-        budget_mb: float | None = None,
-    ) -> None:
-        self._dataset, self._normalise = dataset, normalise
-        self._anchors, self._objects = anchors, objects
+    def __init__(self, decode: Callable[[Pair], Decoded], *, budget_mb: float | None = None) -> None:
+        self._decode = decode
         self._budget = psutil.virtual_memory().available * _SHARE if budget_mb is None else budget_mb * 2**20
         self._kept: dict[Pair, tuple[Stamp, Decoded]] = {}
         self._used = 0
@@ -101,18 +95,9 @@ class Memory:
                 self._kept[pair] = entry
                 self._used += entry[1].nbytes
 
-    def _decode(self, pair: Pair) -> Decoded:
-        pixels = self._dataset.image(pair).pixels
-        truth = self._dataset.objects(pair) if self._objects else self._dataset.labels(pair)
-        if truth.max(initial=0) <= np.iinfo(np.int16).max:
-            truth = truth.astype(np.int16)
-        labels = classes_of(truth) if self._objects else truth
-        anchors = find_anchors(labels) if self._anchors else ()
-        return Decoded(pixels, truth, self._normalise.limits(pixels), anchors)
-
 
 def _stamp(pair: Pair) -> Stamp:
-    return tuple(_file_stamp(path) for path in (pair.image, pair.mask, pair.region) if path is not None)
+    return tuple(map(_file_stamp, pair.files))
 
 
 def _file_stamp(path: Path) -> tuple[int, int, int, int]:

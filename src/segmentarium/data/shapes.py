@@ -119,11 +119,11 @@ def write_data_set(
     train: int = 8,
     val: int = 4,
     seed: int = 0,
-    size: tuple[int, int] = (128, 128),
+    size: tuple[int, ...] = (128, 128),
     classes: int = 4,
     layout: str = "folders",
     objects: int = 8,
-    channels: int = 3,
+    channels: int | None = None,
     dtype: str = "uint8",
     void_share: float = 0.0,
 ) -> Path:
@@ -131,15 +131,20 @@ def write_data_set(
 
     Args:
         folder: made if missing; files in it are replaced.
+        size: of pictures height and width, of volumes depth, height and width.
         layout: ``folders`` (SPLIT/images, SPLIT/masks, meta.json), ``segmentarium`` (the same with instance
             numbers and panoptic files), ``plain`` (images, masks, no description, no splits), ``colour``
-            (colour masks with a legend), ``voc``, ``cityscapes`` or ``ade20k``.
+            (colour masks with a legend), ``voc``, ``cityscapes``, ``ade20k``, ``coco`` (instances),
+            ``coco-panoptic``, or ``volumes`` (SPLIT/images, SPLIT/masks as NIfTI, meta.json).
+        channels: three in pictures and one in volumes if not given.
 
     Raises:
         BadData: an unknown layout, too many classes for it, or scenes too small to show every class.
         CannotWrite: no permission or no space.
     """
+    channels = channels or (3 if len(size) == 2 else 1)
     folder, look = Path(folder), Look(size, classes, objects, channels, dtype, void_share)
+    shapes_layouts.require_layout(layout, dimensions=len(size))
     splits = {
         name: _draw_split(look, (seed, place), count)
         for place, (name, count) in enumerate({"train": train, "val": val}.items())

@@ -11,25 +11,37 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 from PIL import Image as Pil
 
-from segmentarium.data import tables
+from segmentarium.data import shapes_coco, tables
 from segmentarium.errors import BadData, UnknownName
 from segmentarium.values.classes import VOID, Class, Classes
 from segmentarium.values.files import atomic_json, atomic_text, atomic_write, ensure_folder
 from segmentarium.values.image import Image
+from segmentarium.values.results import LabelMap
+from segmentarium.values.volume import Volume
 
 if TYPE_CHECKING:
     from segmentarium.data.shapes import Scene
 
 Splits = Mapping[str, list["Scene"]]
 VOID_ID = 255
+VOLUMES = "volumes"
 TERMS = "drawn by Segmentarium; no rights reserved (CC0 1.0)"
 
 
 def write(folder: Path, splits: Splits, layout: str) -> None:
-    """Write all scenes; raises ``UnknownName`` for a layout that is none of ``LAYOUTS``."""
+    """Write all scenes; ``layout`` is one of ``LAYOUTS``."""
+    LAYOUTS[layout](folder, splits)
+
+
+def require_layout(layout: str, *, dimensions: int) -> None:
+    """Raise ``UnknownName`` for a layout that is none, ``BadData`` for scenes that it cannot hold."""
     if layout not in LAYOUTS:
         raise UnknownName.among("layout", layout, LAYOUTS)
-    LAYOUTS[layout](folder, splits)
+    if (layout == VOLUMES) != (dimensions == 3):
+        raise BadData(
+            f"scenes of {dimensions} dimensions in layout {layout!r}",
+            allowed=f"three in {VOLUMES!r}, two in the others",
+        )
 
 
 def _folders(folder: Path, splits: Splits) -> None:
@@ -44,8 +56,7 @@ def _segmentarium(folder: Path, splits: Splits) -> None:
     _folders(folder, splits)
     for split, stem, scene in _each(splits):
         _save(folder / split / "instances" / f"{stem}.png", Pil.fromarray(scene.numbers.astype(np.uint16)))
-        ids = scene.segment_ids.astype("<u4")[..., None].view(np.uint8)[..., :3]
-        _save(folder / split / "panoptic" / f"{stem}.png", Pil.fromarray(np.ascontiguousarray(ids)))
+        _save(folder / split / "panoptic" / f"{stem}.png", _numbers(scene.segment_ids))
     for split, scenes in splits.items():
         atomic_json(folder / split / "panoptic.json", _panoptic_json(split, scenes))
 
@@ -98,6 +109,47 @@ def _ade20k(folder: Path, splits: Splits) -> None:
     _describe(folder, classes, splits, ignore=0)
 
 
+def _coco(folder: Path, splits: Splits) -> None:
+    names = _coco_images(folder, splits)
+    shapes_coco.write_instances(folder, splits, names)
+
+
+def _coco_panoptic(folder: Path, splits: Splits) -> None:
+    names = _coco_images(folder, splits)
+    shapes_coco.write_panoptic(folder, splits, names)
+    for split, stem, scene in _each(splits):
+        path = folder / "annotations" / f"panoptic_{split}2017" / f"{split}_{stem}.png"
+        _save(path, _numbers(scene.segment_ids))
+
+
+def _coco_images(folder: Path, splits: Splits) -> dict[str, list[str]]:
+    """Write the images; returns their file names by split."""
+    names: dict[str, list[str]] = {split: [] for split in splits}
+    for split, stem, scene in _each(splits):
+        written = _picture(folder / f"{split}2017" / f"{split}_{stem}", scene.image)
+        names[split].append(written.name)
+    return names
+
+
+def _numbers(ids: Int32[np.ndarray, "h w"]) -> Pil.Image:
+    """Numbers as colours: R + 256 G + 65536 B."""
+    colors = ids.astype("<u4")[..., None].view(np.uint8)[..., :3]
+    return Pil.fromarray(np.ascontiguousarray(colors))
+
+
+def _volumes(folder: Path, splits: Splits) -> None:
+    """NIfTI files of cubic voxels of 1 mm, stored to the right, the front and the head."""
+    for split, stem, scene in _each(splits):
+        for part in ("images", "masks"):
+            ensure_folder(folder / split / part)
+        bands = np.moveaxis(scene.image.pixels, -1, 0)
+        volume = Volume.plain(bands if len(bands) > 1 else bands[0])
+        volume.save(folder / split / "images" / f"{stem}.nii.gz")
+        truth = LabelMap(scene.labels, scene.classes, ignore_id=VOID_ID, grid=volume.grid)
+        truth.save(folder / split / "masks" / f"{stem}.nii.gz")
+    _describe(folder, _classes(splits), splits)
+
+
 LAYOUTS: dict[str, Callable[[Path, Splits], None]] = {
     "folders": _folders,
     "segmentarium": _segmentarium,
@@ -106,6 +158,9 @@ LAYOUTS: dict[str, Callable[[Path, Splits], None]] = {
     "voc": _voc,
     "cityscapes": _cityscapes,
     "ade20k": _ade20k,
+    "coco": _coco,
+    "coco-panoptic": _coco_panoptic,
+    VOLUMES: _volumes,
 }
 
 
@@ -144,22 +199,21 @@ def _describe(folder: Path, classes: Classes, splits: Splits, ignore: int = VOID
     atomic_json(folder / "meta.json", meta)
 
 
-def _picture(path: Path, image: Image, *, jpeg: bool = False) -> None:
+def _picture(path: Path, image: Image, *, jpeg: bool = False) -> Path:
     """PNG (or JPEG) where it can hold the pixels, else TIFF; the ending is added to ``path``."""
     pixels = image.pixels
     eight_bit = pixels.dtype == np.uint8 and image.channels in (1, 3)
     if eight_bit or (pixels.dtype == np.uint16 and image.channels == 1):
         picture = Pil.fromarray(pixels[..., 0] if image.channels == 1 else pixels)
         ending = ".jpg" if jpeg and eight_bit else ".png"
-        _save(path.with_name(path.name + ending), picture)
-        return
+        return _save(path.with_name(path.name + ending), picture)
     from tifffile import imwrite
 
     ensure_folder(path.parent)
     kind = "rgb" if image.channels == 3 else "minisblack"
     layout: dict[str, Any] = {"planarconfig": "contig"} if image.channels > 1 else {}
     shown = pixels if image.channels > 1 else pixels[..., 0]
-    atomic_write(
+    return atomic_write(
         path.with_name(path.name + ".tif"), lambda file: imwrite(file, shown, photometric=kind, **layout)
     )
 
@@ -179,7 +233,7 @@ def _palette(classes: Classes, void: int) -> UInt8[np.ndarray, "256 3"]:
     return palette
 
 
-def _save(path: Path, picture: Pil.Image) -> None:
+def _save(path: Path, picture: Pil.Image) -> Path:
     ensure_folder(path.parent)
     buffer = BytesIO()
     picture.save(
@@ -187,7 +241,7 @@ def _save(path: Path, picture: Pil.Image) -> None:
         "JPEG" if path.suffix == ".jpg" else "PNG",
         **({"quality": 95} if path.suffix == ".jpg" else {}),
     )
-    atomic_write(path, buffer.getvalue())
+    return atomic_write(path, buffer.getvalue())
 
 
 def _panoptic_json(split: str, scenes: list[Scene]) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from segmentarium.values.classes import VOID, Classes, Color
 
 UNKNOWN = -2
 """Stands in the tables for values that mean nothing; no result ever holds it."""
+PANOPTIC = "panoptic.json"
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def from_colors(
         legend.ignore_colors, VOID
     )
     keys = np.array([pack(*color) for color in known], np.int32)
-    labels = _match(_packed(colors), keys, np.array(list(known.values()), np.int32))
+    labels = _match(packed(colors), keys, np.array(list(known.values()), np.int32))
     if labels.size and labels.min() == UNKNOWN:
         row, column = first(labels == UNKNOWN)
         raise BadMask(
@@ -81,25 +80,24 @@ def from_colors(
     return labels
 
 
-def from_panoptic(values: np.ndarray, path: Path, legend: Legend) -> Int32[np.ndarray, "h w"]:
-    """Each colour is a segment number (R + 256 G + 65536 B) of ``panoptic.json``; zero is void."""
+def from_panoptic(
+    values: np.ndarray, path: Path, legend: Legend, annotations: Path | None = None
+) -> Int32[np.ndarray, "h w"]:
+    """Each colour is a segment number (R + 256 G + 65536 B) of ``panoptic.json``; zero is void.
+
+    Args:
+        annotations: that file, if it does not lie beside the folder of masks.
+    """
+    from segmentarium.data import coco_panoptic
+
     if values.ndim != 3:
         raise BadMask(f"{path} has one number per pixel", allowed="an RGB panoptic mask")
-    table = _segment_classes(path.parent.parent / "panoptic.json").get(path.stem)
-    if table is None:
-        raise BadMask(f"{path} is not described in panoptic.json", cure="add its annotation there")
-    index_of = {c.id: index for index, c in enumerate(legend.classes)}
-    keys = np.array([0, *table], np.int32)
-    indices = np.array([VOID, *(index_of.get(category, VOID) for category in table.values())], np.int32)
-    labels = _match(_packed(values), keys, indices)
-    if labels.size and labels.min() == UNKNOWN:
-        row, column = first(labels == UNKNOWN)
-        raise BadMask(
-            f"{path} has segment {int(_packed(values)[row, column])} at row {row}, column {column}",
-            allowed="segments that panoptic.json lists for this file",
-            cure="write the file and panoptic.json again, together",
-        )
-    return labels
+    annotations = annotations or path.parent.parent / PANOPTIC
+    table, numbers = coco_panoptic.table_of(annotations, path), packed(values)
+    coco_panoptic.require_listed(path, annotations, numbers, table)
+    index = coco_panoptic.indices_of(table, annotations, legend.classes)
+    keys = np.array([0, *index], np.int32)
+    return _match(numbers, keys, np.array([VOID, *index.values()], np.int32))
 
 
 def single_channel(values: np.ndarray, path: Path) -> Integer[np.ndarray, "h w"]:
@@ -183,7 +181,8 @@ def _as_colors(values: np.ndarray, palette: np.ndarray | None, path: Path) -> UI
     )
 
 
-def _packed(colors: np.ndarray) -> Int32[np.ndarray, "h w"]:
+def packed(colors: np.ndarray) -> Int32[np.ndarray, "h w"]:
+    """Colours as numbers: R + 256 G + 65536 B."""
     wide = colors.astype(np.int32)
     return wide[..., 0] + 256 * wide[..., 1] + 65536 * wide[..., 2]
 
@@ -195,22 +194,3 @@ def _match(
     order = np.argsort(keys)
     place = np.searchsorted(keys[order], values).clip(max=len(keys) - 1)
     return np.where(keys[order][place] == values, indices[order][place], np.int32(UNKNOWN))
-
-
-def _segment_classes(path: Path) -> dict[str, dict[int, int]]:
-    """Mask stem -> segment number -> category id."""
-    try:
-        return _parse_segments(path.read_bytes())
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadMask(
-            f"{path} cannot be read as COCO panoptic JSON ({error})", cure="put it beside the masks"
-        ) from error
-
-
-@lru_cache(maxsize=8)
-def _parse_segments(text: bytes) -> dict[str, dict[int, int]]:
-    """Cached by content, so an edited file is never mistaken for the old one."""
-    return {
-        Path(note["file_name"]).stem: {int(s["id"]): int(s["category_id"]) for s in note["segments_info"]}
-        for note in json.loads(text)["annotations"]
-    }

@@ -9,23 +9,40 @@ from segmentarium.errors import UnknownName
 from segmentarium.models import ModelName
 from segmentarium.weights.cards import Card, WeightsCard, cards, read_card
 
+GIVES: dict[str, tuple[str, ...]] = {
+    "semantic": ("semantic",),
+    "queries": ("panoptic", "instance", "semantic"),
+    "regions": ("instance",),
+    "semantic_regions": ("panoptic",),
+}
+"""The tasks that a raw output is trained for, the one that says most first."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One network. ``parameters`` is 0 where the card does not count it (an encoder by name)."""
+    """One network.
+
+    Attributes:
+        task: what it was made for; ``tasks`` are those that it learns.
+        parameters: 0 where the card does not count them (an encoder by name).
+        sources: programs whose weights it takes over.
+    """
 
     name: str
     title: str
     task: str
+    tasks: tuple[str, ...]
     paper: str
     output: str
     parameters: int
     weights: tuple[str, ...]
+    sources: tuple[str, ...]
     licence: str
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return asdict(self) | {"weights": list(self.weights)}
+        lists = {key: list(getattr(self, key)) for key in ("tasks", "weights", "sources")}
+        return asdict(self) | lists
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,20 +61,20 @@ class Details:
 
 
 def models(task: str | None = None) -> list[Entry]:
-    """Every network that has a card, the paper's own variant first; of one ``task`` if it is given.
+    """Every network that has a card, the paper's own variant first; those that learn ``task`` if it is given.
 
     Raises:
         UnknownName: no network is for such a task; the nearest is offered.
     """
     known = cards()
-    tasks = {card.task for card in known.values()}
+    tasks = {task for given in GIVES.values() for task in given}
     if task is not None and task not in tasks:
         raise UnknownName.among("task", task, tasks)
     return [
         _entry(architecture, variant, card)
         for architecture, card in known.items()
         for variant in card.variants
-        if task in (None, card.task)
+        if task is None or task in GIVES[card.output]
     ]
 
 
@@ -92,10 +109,12 @@ def _entry(architecture: str, variant: str, card: Card) -> Entry:
         name=str(ModelName(architecture, "" if first else variant)),
         title=card.title,
         task=card.task,
+        tasks=GIVES[card.output],
         paper=card.paper,
         output=card.output,
         parameters=card.parameters(variant) if variant in card.variants else 0,
         weights=tuple(held),
+        sources=tuple(name for name, source in card.sources.items() if source.variant == variant),
         licence=", ".join([card.licence, *licences]),
     )
 

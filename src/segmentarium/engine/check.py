@@ -13,7 +13,8 @@ from segmentarium.engine.faults import FAMILIES
 from segmentarium.engine.faults.finding import Finding, Severity
 from segmentarium.engine.faults.gather import survey
 from segmentarium.engine.faults.illustrate import illustrate
-from segmentarium.engine.faults.repair import Repair, repair
+from segmentarium.engine.faults.repair import REWRITTEN_MASK, repair
+from segmentarium.engine.faults.rewrite import Repair
 from segmentarium.engine.faults.survey import Survey
 from segmentarium.errors import BadData
 
@@ -88,13 +89,21 @@ def check(
         progress: is told (files done, files in all).
 
     Raises:
-        BadData: no such folder, nothing that looks like a data set, not one mask, or ``fix`` is not empty.
+        BadData: no such folder, nothing that looks like a data set, not one mask, ``fix`` is not empty, or is
+            asked for volumes.
         CannotWrite: no permission or space for the copy or the pictures.
     """
     start = time.perf_counter()
     data = open_data(path)
-    if data.reading in (MaskReading.VOLUME, MaskReading.REGIONS):
-        return _skipped(data, time.perf_counter() - start)
+    if data.reading is MaskReading.REGIONS:
+        note = "not examined: regions without classes"
+        return _brief(data, (), start, note)
+    if data.reading is MaskReading.VOLUME:
+        from segmentarium.engine.faults.volumes import examine_volumes
+
+        if fix is not None:
+            raise BadData("volumes are not corrected here", cure="see the cures of `seg check` without --fix")
+        return _brief(data, examine_volumes(data, progress), start)
     if not any(pair.mask for pairs in data.splits.values() for pair in pairs):
         raise BadData(
             f"{path} holds images but not one mask", allowed="a mask for each image", cure="add the masks"
@@ -122,15 +131,26 @@ def check(
 
 def examine(seen: Survey) -> tuple[Finding, ...]:
     """What all families of faults find, errors first."""
-    found = [finding for family in FAMILIES for finding in family(seen)]
+    found = [_curable(finding, seen.data) for family in FAMILIES for finding in family(seen)]
     return tuple(sorted(found, key=lambda finding: finding.severity is not Severity.ERROR))
 
 
-def _skipped(data: DataSet, seconds: float) -> CheckReport:
-    kind = "volumes" if data.reading is MaskReading.VOLUME else "regions without classes"
-    note = f"not examined: {kind} are not read yet"
+def _curable(finding: Finding, data: DataSet) -> Finding:
+    """Annotations are not turned or translated like masks."""
+    drawn = data.reading in (MaskReading.COCO, MaskReading.PANOPTIC_RGB)
+    if not drawn or finding.fault not in REWRITTEN_MASK:
+        return finding
+    return replace(finding, fixable=False, cure="correct it where the annotations were made")
+
+
+def _brief(data: DataSet, findings: tuple[Finding, ...], start: float, *notes: str) -> CheckReport:
+    """A report without pictures and cures, on what is no picture."""
     return CheckReport(
-        name=data.name, facts=_shape(data), findings=(), seconds=seconds, notes=(*data.notes, note)
+        name=data.name,
+        facts=_shape(data),
+        findings=findings,
+        seconds=time.perf_counter() - start,
+        notes=(*data.notes, *notes),
     )
 
 
@@ -140,6 +160,7 @@ def _shape(data: DataSet) -> dict[str, object]:
         "layout": data.layout,
         "reading": str(data.reading),
         "splits": {name: len(pairs) for name, pairs in data.splits.items()},
+        "tasks": list(data.tasks),
         "classes": list(data.classes.names),
         "ignore_ids": list(data.ignore_ids),
     }

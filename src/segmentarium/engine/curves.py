@@ -39,8 +39,8 @@ class Curves:
                     {"train/loss": event.loss, "train/lr": event.lr, **_named("train", event.terms)},
                 )
             case Evaluated():
-                scores = {"val/mean_iou": event.mean_iou, "val/mean_dice": event.mean_dice}
-                self._put(event.step, {**scores, **_named("val/iou", event.iou)})
+                each = f"val/{event.headline.removeprefix('mean_')}"
+                self._put(event.step, {**_named("val", event.mean), **_named(each, event.per_class)})
 
     def _put(self, step: int, numbers: dict[str, float]) -> None:
         if self._writer is None:

@@ -13,11 +13,12 @@ from segmentarium.data.transforms import Augment
 from segmentarium.engine.events import Event
 from segmentarium.engine.fit import Fitted, fit_recipe
 from segmentarium.engine.gallery import write_contact_sheet
-from segmentarium.engine.load import load
+from segmentarium.engine.load import load_pictures
 from segmentarium.engine.predict import predict
 from segmentarium.engine.recipe import Recipe, Train
 from segmentarium.engine.wishes import Wishes
 from segmentarium.errors import BadRun
+from segmentarium.values.results import LabelMap
 
 NUCLEI = Path(segmentarium.__file__).parent / "data" / "nuclei"
 """Twenty-one CC0 pictures of cell nuclei: 16 to train on, 5 to judge by."""
@@ -44,9 +45,9 @@ class Demonstrated:
 
     def lines(self) -> list[str]:
         """The last words for a person: scores, paths, what to try next."""
-        scores = self.fitted.scores.scores
+        scores = self.fitted.scores
         return [
-            f"\nmean IoU [bold]{scores.mean_iou:.3f}[/bold] on 5 pictures that it had not seen",
+            f"\nmean IoU [bold]{scores.score:.3f}[/bold] on 5 pictures that it had not seen",
             f"report         [bold]{self.fitted.report}[/bold]",
             f"contact sheet  [bold]{self.sheet}[/bold]",
             f"\nNext: [bold]seg predict YOUR_PICTURES -m {self.fitted.run}[/bold]"
@@ -90,7 +91,7 @@ def demo(out: Path, *, seed: int = 0, device: str = "auto") -> Generator[Event, 
 
 def _predict_unseen(out: Path, device: str) -> Path:
     """Write masks of the pictures that were not trained on, and a sheet of them beside the truth."""
-    model, data = load(out, device=device), open_data(NUCLEI)
+    model, data = load_pictures(out, device=device), open_data(NUCLEI)
     for row in predict(
         [pair.image for pair in data.val], model=model, out=out / "predictions", overwrite=True
     ):
@@ -99,5 +100,7 @@ def _predict_unseen(out: Path, device: str) -> Path:
     cases = []
     for pair in data.val:
         image = data.image(pair)
-        cases.append((pair.stem, image, data.labels(pair), model(image).labels))
+        found = model(image)
+        assert isinstance(found, LabelMap)
+        cases.append((pair.stem, image, data.labels(pair), found.labels))
     return write_contact_sheet(cases, out / "contact_sheet.png", classes=data.classes)

@@ -15,6 +15,7 @@ from segmentarium.engine.device import choose_device
 from segmentarium.engine.forecast import measure
 from segmentarium.engine.packages import PACKAGES, installed
 from segmentarium.engine.recipe import Recipe, Train
+from segmentarium.engine.subject import Subject
 
 OPTIONAL = {"tensorboard": "curves in TensorBoard: pip install 'segmentarium[track]'"}
 
@@ -78,7 +79,7 @@ def doctor(*, device: str = "auto", seconds: float = 10.0) -> Facts:
 def _speeds(device: str, seconds: float) -> dict[str, float]:
     """Convolution rate, and a training and predicting U-Net; medians."""
     recipe = Recipe(model="unet-small", train=Train(batch=4, crop=(128, 128)))
-    cost = measure(recipe, classes=2, in_channels=1, device=device)
+    cost = measure(recipe, Subject.plain("ground", "thing"), in_channels=1, device=device)
     return {
         "3x3 convolution, GFLOP/s": _convolution_rate(torch.device(device), seconds / 3),
         "unet-small training, 128x128 images/s": 4 / cost.step_s,

@@ -8,6 +8,7 @@ A line of ``events.jsonl`` is one ``as_dict``; :func:`event_from_dict` reads it 
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
@@ -39,6 +40,7 @@ class Started(Event):
     val_images: int
     classes: tuple[str, ...]
     out: str
+    task: str = "semantic"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,16 +63,25 @@ class Step(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated(Event):
-    """Scores on the validation split after ``step`` steps; the IoU of a class without pixels is ``None``."""
+    """Scores on the validation split after ``step`` steps; ``None`` where one is undefined.
+
+    ``headline`` names the one of ``mean`` that decides which weights are best: ``mean_iou``, ``ap``, ``pq``
+    or, of volumes, ``mean_dice``. ``per_class`` has that quantity for each class.
+    """
 
     kind: ClassVar[str] = "evaluated"
     step: int
-    mean_iou: float
-    mean_dice: float
-    pixel_accuracy: float
-    iou: dict[str, float | None]
-    best: bool
+    headline: str = "mean_iou"
+    mean: dict[str, float | None] = field(default_factory=dict)
+    per_class: dict[str, float | None] = field(default_factory=dict)
+    best: bool = False
     seconds: float = 0.0
+
+    @property
+    def score(self) -> float:
+        """The headline; nan if it is undefined."""
+        value = self.mean.get(self.headline)
+        return math.nan if value is None else value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +104,12 @@ class Note(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Finished(Event):
-    """The run is over: ``reason`` is ``done``, ``interrupted`` or ``time``."""
+    """The run is over: ``reason`` is ``done``, ``interrupted`` or ``time``; ``best`` is the best headline."""
 
     kind: ClassVar[str] = "finished"
     step: int
     reason: Literal["done", "interrupted", "time"]
-    best_mean_iou: float | None
+    best: float | None
     weights: str
     seconds: float = 0.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from segmentarium.data import DataSet, Pair
 from segmentarium.errors import BadData
-from segmentarium.values import VOID, Image
+from segmentarium.values import VOID
 
 SAMPLE = 200
 """At most so many training images are decoded: shares are then known to about a percent."""
@@ -23,14 +24,14 @@ class Fingerprint:
     Attributes:
         images: number of images by split.
         looked_at: number of training images that the other figures come from.
-        sizes: smallest, median and largest (height, width), in pixels.
+        sizes: smallest, median and largest (height, width), in pixels; of volumes (depth, height, width).
         channels: of most images; ``other_channels`` tells how many images differ.
         class_share: share of labelled pixels by class name.
         class_images: share of images in which the class occurs, by class name.
         void_share: share of pixels that count for nothing.
         upright: true when classes have their own height in the picture (sky above road), so that turning
             images upside down would teach something false.
-        spacing_mm: pixel spacing (row, column) where files tell it.
+        spacing_mm: distances between pixels (row, column) where files tell them; of volumes the medians.
         decoded_mb: memory of all training images once decoded.
         content: sha256 of every training file and of what its numbers mean.
     """
@@ -39,7 +40,7 @@ class Fingerprint:
     layout: str
     images: dict[str, int]
     looked_at: int
-    sizes: dict[str, tuple[int, int]]
+    sizes: dict[str, tuple[int, ...]]
     channels: int
     other_channels: int
     dtype: str
@@ -75,6 +76,7 @@ class _Tally:
     def add(self, labels: np.ndarray) -> None:
         """Count one truth map."""
         rows, classes = labels.shape[0], len(self.pixels)
+        labels = labels.reshape(rows, -1)
         cells = np.arange(rows)[:, None] * classes + labels
         by_row = np.bincount(cells[labels != VOID], minlength=rows * classes).reshape(rows, classes)
         counts = by_row.sum(0)
@@ -109,16 +111,15 @@ def fingerprint(data: DataSet, *, progress: Callable[[int, int], None] | None = 
         raise BadData(f"{data.root} has no training images", cure=f"see `seg check {data.root}`")
     count = len(data.classes)
     tally = _Tally(np.zeros(count, np.int64), np.zeros(count), np.zeros(count, np.int64))
-    images: list[Image] = []
+    looks: list[_Look] = []
     for done, pair in enumerate(pairs, 1):
-        image = data.image(pair)
-        images.append(_without_pixels(image))
+        looks.append(_look(data, pair))
         tally.add(data.labels(pair))
         if progress:
             progress(done, len(pairs))
     if not tally.pixels.sum():
         raise BadData(f"{data.root}: every training pixel is void", cure=f"see `seg check {data.root}`")
-    return _summary(data, images, tally)
+    return _summary(data, looks, tally)
 
 
 def _sample(pairs: Sequence[Pair]) -> list[Pair]:
@@ -128,34 +129,53 @@ def _sample(pairs: Sequence[Pair]) -> list[Pair]:
     return [pairs[i] for i in np.linspace(0, len(pairs) - 1, SAMPLE).round().astype(int)]
 
 
-def _without_pixels(image: Image) -> Image:
-    """The same facts in no memory: an array of one repeated value."""
-    hollow = np.broadcast_to(np.zeros(1, image.pixels.dtype), image.pixels.shape)
-    return Image(hollow, spacing_mm=image.spacing_mm, path=image.path, notes=image.notes)
+@dataclass(frozen=True)
+class _Look:
+    """What is remembered of one image."""
+
+    size: tuple[int, ...]
+    channels: int
+    dtype: str
+    spacing_mm: tuple[float, ...] | None
+    nbytes: int
 
 
-def _summary(data: DataSet, images: Sequence[Image], tally: _Tally) -> Fingerprint:
-    sizes = sorted((image.pixels.shape[:2] for image in images), key=lambda size: size[0] * size[1])
-    small, median, large = ((h, w) for h, w in (sizes[0], sizes[len(sizes) // 2], sizes[-1]))
-    channels = [image.channels for image in images]
+def _look(data: DataSet, pair: Pair) -> _Look:
+    if data.dimensions == 3:
+        volume = data.volume(pair)
+        facts = (volume.size, volume.channels, str(volume.voxels.dtype), volume.spacing_mm)
+        return _Look(*facts, 4 * volume.voxels.size)  # normalised, hence in single precision
+    image = data.image(pair)
+    size = (int(image.pixels.shape[0]), int(image.pixels.shape[1]))
+    return _Look(size, image.channels, str(image.pixels.dtype), image.spacing_mm, image.pixels.nbytes)
+
+
+def _summary(data: DataSet, looks: Sequence[_Look], tally: _Tally) -> Fingerprint:
+    sizes = sorted((look.size for look in looks), key=math.prod)
+    channels = [look.channels for look in looks]
     usual = max(set(channels), key=channels.count)
-    dtypes = [str(image.pixels.dtype) for image in images]
+    dtypes = [look.dtype for look in looks]
     names, labelled = data.classes.names, tally.pixels.sum()
-    scale = len(data.train) / len(images)
+    scale = len(data.train) / len(looks)
     return Fingerprint(
         name=data.name,
         layout=data.layout,
         images={split: len(pairs) for split, pairs in data.splits.items()},
-        looked_at=len(images),
-        sizes={"smallest": small, "median": median, "largest": large},
+        looked_at=len(looks),
+        sizes={"smallest": sizes[0], "median": sizes[len(sizes) // 2], "largest": sizes[-1]},
         channels=usual,
         other_channels=sum(c != usual for c in channels),
         dtype=max(set(dtypes), key=dtypes.count),
         class_share={n: float(p / labelled) for n, p in zip(names, tally.pixels, strict=True)},
-        class_images={n: float(p / len(images)) for n, p in zip(names, tally.present, strict=True)},
+        class_images={n: float(p / len(looks)) for n, p in zip(names, tally.present, strict=True)},
         void_share=tally.void / tally.total,
         upright=tally.upright,
-        spacing_mm=next((image.spacing_mm for image in images if image.spacing_mm), None),
-        decoded_mb=scale * sum(image.pixels.size * image.pixels.itemsize for image in images) / 1e6,
+        spacing_mm=_usual_spacing(looks),
+        decoded_mb=scale * sum(look.nbytes for look in looks) / 1e6,
         content=data.fingerprint("train"),
     )
+
+
+def _usual_spacing(looks: Sequence[_Look]) -> tuple[float, ...] | None:
+    known = [look.spacing_mm for look in looks if look.spacing_mm]
+    return tuple(float(step) for step in np.median(np.array(known), axis=0)) if known else None

@@ -108,7 +108,7 @@ def finish(run: Path, recipe: Recipe) -> Fitted:
     _note_memory(run)
     data = open_data(recipe.data)
     scores = evaluate(load(weights, device=recipe.train.device), data, out=run)
-    missed = outside(recipe.expect, scores.scores.as_dict())
+    missed = outside(recipe.expect, scores.means())
     return Fitted(run=run, report=report(run), weights=weights, scores=scores, missed=missed)
 
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import psutil
 import torch
-from torch.nn import functional
 
+from segmentarium.data.batch import Batch
+from segmentarium.engine.doors import Door, door_of, placed
 from segmentarium.engine.memory import Peak
 from segmentarium.engine.recipe import Recipe
+from segmentarium.engine.subject import Subject
 from segmentarium.models import build
+from segmentarium.nn import Truth
+
+_SQUARES = 8
+"""Objects a picture of the noise that a network learns masks from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +45,12 @@ class Forecast:
         return f"about {spoken_time(self.seconds)}, {self.memory_mb / 1000:.1f} GB of memory"
 
     def for_run(
-        self, recipe: Recipe, *, val_images: int, size: tuple[int, int], decoded_mb: float
+        self, recipe: Recipe, *, val_images: int, size: tuple[int, ...], decoded_mb: float
     ) -> Forecast:
         """The cost of all steps and evaluations of ``recipe``; decoded images are kept in memory."""
         train = recipe.train
         evaluations = max(1, train.steps // train.evaluate_every if train.evaluate_every else 1)
-        scoring = evaluations * val_images * size[0] * size[1] * self.pixel_s
+        scoring = evaluations * val_images * math.prod(size) * self.pixel_s
         here_mb = psutil.Process().memory_info().rss / 1e6
         return replace(
             self, seconds=train.steps * self.step_s + scoring, memory_mb=here_mb + self.step_mb + decoded_mb
@@ -57,33 +64,50 @@ def spoken_time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def measure(recipe: Recipe, *, classes: int, in_channels: int, device: str, steps: int = 3) -> Forecast:
+def measure(recipe: Recipe, subject: Subject, *, in_channels: int, device: str, steps: int = 3) -> Forecast:
     """Time ``steps`` training steps after one to warm up, and one prediction, on noise."""
     train = recipe.train
     on = torch.device(device)
-    network: Any = build(recipe.model, classes=classes, in_channels=in_channels)
-    network = network.to(on, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-6, fused=True)
-    noise = torch.randn(train.batch, in_channels, *train.crop, device=on).contiguous(
-        memory_format=torch.channels_last
+    network: Any = build(
+        recipe.model, classes=len(subject.classes), in_channels=in_channels, things=subject.things
     )
+    layout = torch.channels_last if len(train.crop) == 2 else torch.channels_last_3d
+    network = network.to(on, memory_format=layout)
+    door = door_of(network, train)
+    door.to(on)
+    optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-6, fused=True)
+    batch = placed(_noise(recipe, subject, in_channels), on, memory_format=layout)
     with Peak(on) as peak:
-        times = [_one_step(network, optimizer, noise) for _ in range(steps + 1)][1:]
+        times = [_one_step(network, door, optimizer, batch) for _ in range(steps + 1)][1:]
     with torch.inference_mode():
         network.eval()
         begin = time.perf_counter()
-        network(noise[:1])
-        pixel_s = (time.perf_counter() - begin) / (train.crop[0] * train.crop[1])
+        network(batch.images[:1])
+        pixel_s = (time.perf_counter() - begin) / math.prod(train.crop)
     return Forecast(step_s=sorted(times)[len(times) // 2], pixel_s=pixel_s, step_mb=peak.above_mb)
 
 
-def _one_step(network: torch.nn.Module, optimizer: torch.optim.Optimizer, noise: torch.Tensor) -> float:
+def _noise(recipe: Recipe, subject: Subject, in_channels: int) -> Batch:
+    """A batch of noise with the simplest truth: one class everywhere, or a few squares."""
+    train = recipe.train
+    images = torch.randn(train.batch, in_channels, *train.crop)
+    stems = ("noise",) * train.batch
+    if not subject.by_masks:
+        return Batch(images, torch.zeros(train.batch, *train.crop, dtype=torch.int64), stems)
+    masks = torch.zeros(_SQUARES, *train.crop, dtype=torch.bool)
+    side = max(1, min(train.crop) // _SQUARES)
+    for index in range(_SQUARES):
+        masks[index, index * side : (index + 1) * side, index * side : (index + 1) * side] = True
+    truth = Truth(masks, torch.zeros(_SQUARES, dtype=torch.int64))
+    return Batch(images, None, stems, truths=(truth,) * train.batch)
+
+
+def _one_step(network: Any, door: Door, optimizer: torch.optim.Optimizer, batch: Batch) -> float:
     begin = time.perf_counter()
     optimizer.zero_grad()
-    logits = functional.interpolate(network(noise).logits, size=noise.shape[-2:], mode="bilinear")
-    truth = torch.zeros(len(noise), *noise.shape[-2:], dtype=torch.int64, device=noise.device)
-    torch.autograd.backward(functional.cross_entropy(logits, truth))
+    draw = torch.Generator(batch.images.device).manual_seed(0)
+    torch.autograd.backward(door(network, batch, draw=draw)["loss"])
     optimizer.step()
-    if noise.is_cuda:
-        torch.cuda.synchronize(noise.device)
+    if batch.images.is_cuda:
+        torch.cuda.synchronize(batch.images.device)
     return time.perf_counter() - begin

@@ -15,8 +15,9 @@ from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from segmentarium.data.loader import Batch
+from segmentarium.data.batch import Batch
 from segmentarium.engine.checkpoint import Checkpoint
+from segmentarium.engine.doors import Door, halves, placed
 from segmentarium.engine.optim import (
     MovingAverage,
     learning_rate,
@@ -28,11 +29,8 @@ from segmentarium.engine.optim import (
 from segmentarium.engine.recipe import Train
 from segmentarium.engine.reproducible import seeded
 from segmentarium.errors import OutOfMemory
-from segmentarium.losses import SemanticLoss
-from segmentarium.values.classes import VOID
 from segmentarium.weights.store import fit
 
-_TINY = 1e-12
 _DROPOUT = 1
 """The stream of random numbers that networks draw from; 0 is that of their first weights."""
 
@@ -42,7 +40,7 @@ class Learner:
 
     Args:
         network: on any device, channels last or not; it is moved and trained in place.
-        loss: called with the network's output and the labels.
+        door: what it learns through.
         seed: of the random numbers that the network draws.
 
     The loss is that of the *whole* batch, however it is divided. Over processes, sums of pixels are added up
@@ -51,16 +49,24 @@ class Learner:
     weights of classes) and close for the rest. BatchNorm sees each part alone.
     """
 
-    def __init__(
-        self, network: nn.Module, loss: SemanticLoss, train: Train, fabric: Fabric, *, seed: int
-    ) -> None:
+    def __init__(self, network: nn.Module, door: Door, train: Train, fabric: Fabric, *, seed: int) -> None:
         self.fabric, self.train, self.seed = fabric, train, seed
         self.parts = 1
-        self.network = network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.loss = loss.to(fabric.device)
+        layout = {"memory_format": self._format(network)}
+        self.network = network.to(fabric.device, **layout)
+        self.door = door
+        door.to(fabric.device)
         self.optimizer = make_optimizer(self.network, train)
         self.average = MovingAverage(self.network, train.ema) if train.ema else None
         self._network, self._optimizer = fabric.setup(self.network, self.optimizer)
+        if hasattr(network, "terms"):
+            self._network.mark_forward_method("terms")
+
+    @staticmethod
+    def _format(network: nn.Module) -> torch.memory_format:
+        """Channels last is the faster order of both kinds; see the log."""
+        flat = getattr(network, "dimensions", 2) == 2
+        return torch.channels_last if flat else torch.channels_last_3d
 
     @property
     def published(self) -> nn.Module:
@@ -77,11 +83,9 @@ class Learner:
         set_rate(self.optimizer, learning_rate(self.train, step))
         self.optimizer.zero_grad(set_to_none=True)
         device = self.fabric.device
-        images = batch.images.to(device, memory_format=torch.channels_last, non_blocking=True)
-        labels = batch.labels.to(device, non_blocking=True)
-        weights = None if batch.weights is None else batch.weights.to(device, non_blocking=True)
+        whole = placed(batch, device, memory_format=self._format(self.network))
         with seeded(device, self.seed, _DROPOUT, step, self.fabric.global_rank):
-            terms = self._accumulate(images, labels, weights)
+            terms = self._accumulate(whole)
         if self.train.clip_norm:
             self.fabric.clip_gradients(
                 self._network, self._optimizer, max_norm=self.train.clip_norm, error_if_nonfinite=False
@@ -91,15 +95,12 @@ class Learner:
             self.average.update(self.network, step)
         return terms
 
-    def _accumulate(self, images: Tensor, labels: Tensor, weights: Tensor | None) -> dict[str, Tensor]:
+    def _accumulate(self, whole: Batch) -> dict[str, Tensor]:
         """Gradients of the whole batch, part by part; its terms."""
-        whole = _worth(labels, weights).clamp_min(_TINY)
+        draw = torch.Generator(self.fabric.device).manual_seed(int(torch.randint(1 << 62, ()).item()))
         sums: dict[str, Tensor] = {}
-        wholes = (images, labels, weights)
-        parts = ([None] * self.parts if t is None else t.chunk(self.parts) for t in wholes)
-        for image, label, weight in zip(*parts, strict=True):
-            terms = self.loss(self._network(image), label, weight)
-            share = _worth(label, weight) / whole if self.parts > 1 else 1
+        for part, share in halves(whole, self.parts):
+            terms = self.door(self._network, part, draw=draw)
             self.fabric.backward(terms["loss"] * share)
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0) + value.detach() * share
@@ -113,10 +114,10 @@ class Learner:
                 which cannot be halved for one of them alone.
         """
         if self.parts > 1 or batch < 2 or self.fabric.world_size > 1:
-            height, width = self.train.crop
+            crop = "x".join(map(str, self.train.crop))
             why = "not even in halves" if self.parts > 1 else "and is not to be halved"
             raise OutOfMemory(
-                f"a batch of {self.train.batch} crops of {height}x{width} does not fit, {why}",
+                f"a batch of {self.train.batch} crops of {crop} does not fit, {why}",
                 cure="lower train.batch or train.crop, or choose a smaller model",
             ) from error
         self.parts = 2
@@ -158,9 +159,3 @@ class Learner:
         restore_optimizer(self.optimizer, kept["optimizer"])
         self.fabric.strategy.precision.load_state_dict(checkpoint.progress["scaler"])
         self.parts = int(checkpoint.progress["parts"])
-
-
-def _worth(labels: Tensor, weights: Tensor | None) -> Tensor:
-    """What the pixels that are not void count for together."""
-    seen = labels != VOID
-    return seen.sum() if weights is None else (weights * seen).sum()

@@ -36,10 +36,11 @@ def learning_rate(train: Train, step: int) -> float:
 
 def make_optimizer(network: nn.Module, train: Train) -> Optimizer:
     """AdamW (fused where that is possible) or SGD; norms and biases are not decayed."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": train.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in some if (p.ndim > 1) == decayed], "weight_decay": train.weight_decay * decayed}
+        | {"share": share}
+        for some, share in _shares(network, train)
+        for decayed in (True, False)
     ]
     # A fused step undoes the loss scaling of precision 16 by itself, too late for clipping.
     fused = not (train.precision == "16" and train.clip_norm)
@@ -48,10 +49,21 @@ def make_optimizer(network: nn.Module, train: Train) -> Optimizer:
     return AdamW(groups, lr=train.lr, betas=(train.momentum, BETA_OF_SQUARES), fused=fused)
 
 
+def _shares(network: nn.Module, train: Train) -> list[tuple[list[nn.Parameter], float]]:
+    """The parameters that learn, and at which share of the rate: the encoder's apart if it has its own."""
+    learning = [p for p in network.parameters() if p.requires_grad]
+    encoder = getattr(network, "encoder", None)
+    if train.backbone_lr == 1 or not isinstance(encoder, nn.Module):
+        return [(learning, 1.0)]
+    apart = {id(p) for p in encoder.parameters()}
+    inside, outside = [p for p in learning if id(p) in apart], [p for p in learning if id(p) not in apart]
+    return [(outside, 1.0), (inside, train.backbone_lr)]
+
+
 def set_rate(optimizer: Optimizer, rate: float) -> None:
-    """Give every group the learning rate ``rate``."""
+    """Give every group its share of the learning rate ``rate``."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("share", 1.0)
 
 
 class MovingAverage:

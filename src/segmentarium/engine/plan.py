@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 import torch
 
 from segmentarium.data import DataSet, open_data
-from segmentarium.data.transforms import Augment
+from segmentarium.engine.choices import choose_augment, choose_model, choose_task, choose_train, for_volumes
 from segmentarium.engine.device import Device, choose_device
 from segmentarium.engine.fingerprint import Fingerprint, fingerprint
 from segmentarium.engine.forecast import Forecast, measure
 from segmentarium.engine.recipe import Recipe, Train
+from segmentarium.engine.subject import Subject, subject_of
 from segmentarium.errors import BadRecipe
 from segmentarium.models import build
 from segmentarium.nn import geometry_of
@@ -66,6 +67,7 @@ def plan(
     data: str | Path | DataSet,
     *,
     model: str | None = None,
+    task: str = "",
     time: str | float | None = None,
     epochs: int | None = None,
     steps: int | None = None,
@@ -78,6 +80,7 @@ def plan(
     """Plan a training run.
 
     Args:
+        task: ``semantic``, ``instance`` or ``panoptic``; empty for what the data set describes itself as.
         time: how long it may take: seconds, or text such as ``90s``, ``30m``, ``2h``. Without ``epochs`` it
             decides the number of steps; the default is 15 minutes on a CPU and an hour on a GPU.
         epochs: passes over the training images; decides the number of steps instead of ``time``.
@@ -94,17 +97,13 @@ def plan(
     chosen = choose_device(device)
     facts = fingerprint(data, progress=progress)
     reasons: dict[str, str] = {}
-    draft = Recipe(
-        model=model or _choose_model(facts, chosen, reasons),
-        data=str(data.root),
-        seed=seed,
-        augment=_choose_augment(facts, reasons),
-        train=_choose_train(facts, chosen, crop, batch, device, reasons),
+    draft, subject = _draft(
+        data, facts, chosen, reasons, model=model, task=task, crop=crop, batch=batch, seed=seed, wish=device
     )
     wanted, draft = draft.train.crop, with_valid_crop(draft)
     if draft.train.crop != wanted:
         reasons["train.crop"] = f"{draft.train.crop}: valid convolutions lose a border and want even poolings"
-    forecast = measure(draft, classes=len(data.classes), in_channels=facts.channels, device=chosen.name)
+    forecast = measure(draft, subject, in_channels=facts.channels, device=chosen.name)
     recipe = replace(
         draft,
         train=_choose_length(draft.train, facts, forecast, chosen, Length(time, epochs, steps), reasons),
@@ -117,14 +116,43 @@ def plan(
     )
 
 
+def _draft(
+    data: DataSet,
+    facts: Fingerprint,
+    device: Device,
+    reasons: dict[str, str],
+    *,
+    model: str | None,
+    task: str,
+    crop: int | None,
+    batch: int | None,
+    seed: int,
+    wish: str,
+) -> tuple[Recipe, Subject]:
+    """All but the length of the training."""
+    task = choose_task(data, reasons, task=task, model=model)
+    model = model or choose_model(facts, task, data.dimensions, device, reasons)
+    subject = subject_of(data, model=model, task=task)
+    wishes = {"crop": crop, "batch": batch, "device": wish}
+    draft = Recipe(
+        model=model,
+        task=task,
+        data=str(data.root),
+        seed=seed,
+        augment=choose_augment(facts, reasons, seek_rare=not subject.by_masks),
+        train=choose_train(facts, device, wishes, reasons, own_loss=subject.by_masks),
+    )
+    return (for_volumes(draft, facts, reasons, crop=crop) if data.dimensions == 3 else draft), subject
+
+
 def with_valid_crop(recipe: Recipe) -> Recipe:
     """The same recipe with a crop that its network takes: for unpadded networks it may have to grow."""
     with torch.device("meta"):
         border, input_side = geometry_of(build(recipe.model.partition("@")[0], classes=2))
     if not border:
         return recipe
-    height, width = (input_side(max(1, side - 2 * border)) for side in recipe.train.crop)
-    return replace(recipe, train=replace(recipe.train, crop=(height, width)))
+    crop = tuple(input_side(max(1, side - 2 * border)) for side in recipe.train.crop)
+    return replace(recipe, train=replace(recipe.train, crop=crop))
 
 
 class Length(NamedTuple):
@@ -158,78 +186,6 @@ def steps_of_epochs(epochs: int, *, images: int, batch: int) -> int:
     if epochs < 1:
         raise BadRecipe(f"{epochs} epochs", allowed="1 or more")
     return -(-epochs * images // batch)
-
-
-def _choose_model(facts: Fingerprint, device: Device, reasons: dict[str, str]) -> str:
-    if device.name.startswith("cuda"):
-        reasons["model"] = "unet-resnet34: a GPU is there, and a residual encoder learns more per step"
-        return "unet-resnet34"
-    few = len(facts.class_share) <= 3
-    reasons["model"] = (
-        f"unet-small: {len(facts.class_share)} classes on a CPU; full resolution at few parameters"
-        if few
-        else f"unet-fast: {len(facts.class_share)} classes on a CPU; a strided stem sees far cheaply"
-    )
-    return "unet-small" if few else "unet-fast"
-
-
-def _choose_augment(facts: Fingerprint, reasons: dict[str, str]) -> Augment:
-    rare, share = facts.rarest
-    seek = 0.33 if share < 0.02 else 0.0
-    if facts.upright:
-        reasons["augment.flips"] = "left-right only: classes have their own height in the picture"
-    else:
-        reasons["augment.flips"] = "all ways and quarter turns: nothing in the truth tells up from down"
-    if seek:
-        reasons["augment.foreground_crop"] = (
-            f"a third of the crops are placed on rare classes: {rare!r} has {share:.2%} of pixels"
-        )
-    turned = not facts.upright
-    zoom = (0.6, 1.5) if facts.upright else (0.75, 1.33)
-    reasons["augment.scale"] = f"{zoom[0]} to {zoom[1]}: " + (
-        "things in scenes come at all distances"
-        if facts.upright
-        else "a microscope or a camera above keeps its scale"
-    )
-    return Augment(scale=zoom, vflip=0.5 if turned else 0.0, rot90=turned, foreground_crop=seek)
-
-
-def _choose_train(
-    facts: Fingerprint,
-    device: Device,
-    crop: int | None,
-    batch: int | None,
-    wish: str,
-    reasons: dict[str, str],
-) -> Train:
-    gpu = device.name.startswith("cuda")
-    most = 512 if gpu else 256
-    sides = [crop] * 2 if crop else [min(most, -(-side // 32) * 32) for side in facts.sizes["median"]]
-    reasons["train.crop"] = (
-        "as asked for"
-        if crop
-        else f"median image {facts.sizes['median']}, at most {most} on {device.name}, a multiple of 32"
-    )
-    _, share = facts.rarest
-    skewed = share < 0.05
-    if skewed:
-        reasons["train.class_weights"] = (
-            f"square root of rarity: the rarest class has {share:.2%} of the labelled pixels"
-        )
-    reasons["train.loss"] = (
-        "cross-entropy for the pixels, Dice for the shapes: the sum is robust to imbalance"
-    )
-    return Train(
-        crop=(sides[0], sides[1]),
-        batch=batch or (16 if gpu else 8),
-        lr=1e-3,
-        weight_decay=0.02,
-        loss={"cross_entropy": 1.0, "dice": 0.5},
-        class_weights="inverse_sqrt" if skewed else "none",
-        precision="bf16" if gpu else "32",
-        clip_norm=5.0,
-        device=wish,
-    )
 
 
 def _choose_length(

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,24 +15,30 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from segmentarium.data import open_data
+from segmentarium.data.batch import Samples
 from segmentarium.data.borders import Borders
 from segmentarium.data.dataset import DataSet, Pair
 from segmentarium.data.loader import TrainBatches
 from segmentarium.data.normalise import Normalise
+from segmentarium.data.pictures import Pictures, SegmentedPictures
+from segmentarium.data.volume_normalise import NormaliseVolume
+from segmentarium.data.volume_samples import Volumes
+from segmentarium.data.volumes import read_pair
 from segmentarium.engine.check import CheckReport, check
 from segmentarium.engine.checkpoint import Checkpoint
 from segmentarium.engine.device import Device, choose_device
+from segmentarium.engine.doors import door_of
+from segmentarium.engine.encoder_weights import take_encoder
 from segmentarium.engine.events import Event, Note, Started
 from segmentarium.engine.learner import Learner
 from segmentarium.engine.load import load
 from segmentarium.engine.recipe import Recipe
 from segmentarium.engine.reproducible import seeded
 from segmentarium.engine.runfolder import RunFolder
+from segmentarium.engine.subject import Subject, output_of, subject_of
 from segmentarium.errors import BadData, BadRecipe, WeightsMismatch
-from segmentarium.losses import SemanticLoss, sum_over_processes
 from segmentarium.losses.named import named
 from segmentarium.models import ModelName, build, count_parameters
-from segmentarium.nn import geometry_of
 from segmentarium.ops.class_balance import RULES, of_mean_one
 
 LOOKED_AT = 64
@@ -51,7 +58,8 @@ class Prepared:
     folder: RunFolder
     fabric: Fabric
     data: DataSet
-    normalise: Normalise
+    subject: Subject
+    normalise: Normalise | NormaliseVolume
     checkpoint: Checkpoint | None
     opening: tuple[Event, ...]
 
@@ -76,38 +84,54 @@ class Prepared:
 
     def learner(self) -> Learner:
         """The network with its first weights, its loss and its optimiser."""
-        recipe, classes = self.recipe, self.data.classes
+        recipe, subject = self.recipe, self.subject
         with seeded(torch.device("cpu"), recipe.seed, _FIRST_WEIGHTS):
             name = ModelName.parse(recipe.model)
             network = build(
-                str(name._replace(weights="")), classes=len(classes), in_channels=self.normalise.channels
+                str(name._replace(weights="")),
+                classes=len(subject.classes),
+                in_channels=self.normalise.channels,
+                things=subject.things,
             )
         if name.weights and self.checkpoint is None:
             take_over(network, load(recipe.model, device="cpu").network)
-        loss = SemanticLoss(
-            recipe.train.loss,
-            class_weights=None if self.borders else self.class_weights,
-            border=geometry_of(network).border,
-            total=sum_over_processes,
-        )
-        return Learner(network, loss, recipe.train, self.fabric, seed=recipe.seed)
+        if recipe.encoder_weights and self.checkpoint is None:
+            take_encoder(network, recipe.encoder_weights)
+        weights = None if self.borders else self.class_weights
+        door = door_of(network, recipe.train, class_weights=weights)
+        return Learner(network, door, recipe.train, self.fabric, seed=recipe.seed)
 
     def batches(self) -> TrainBatches:
         """The batches of this process."""
         train = self.recipe.train
         return TrainBatches(
-            self.data,
-            normalise=self.normalise,
-            augment=self.recipe.augment,
-            crop=train.crop,
+            self._samples(),
             batch=train.batch,
             seed=self.recipe.seed,
             rank=self.fabric.global_rank,
             world=self.fabric.world_size,
             workers=train.workers,
-            borders=self.borders,
-            memory_format=torch.channels_last,
         )
+
+    def _samples(self) -> Samples:
+        recipe, subject = self.recipe, self.subject
+        if isinstance(self.normalise, NormaliseVolume):
+            return Volumes(
+                self.data,
+                normalise=self.normalise,
+                augment=recipe.augment3d,
+                crop=recipe.train.patch,
+                spacing_mm=recipe.volumes.target_mm,
+            )
+        look: dict[str, Any] = {
+            "normalise": self.normalise,
+            "augment": recipe.augment,
+            "crop": recipe.train.window,
+            "memory_format": torch.channels_last,
+        }
+        if subject.by_masks and subject.task != "semantic":
+            return SegmentedPictures(self.data, index=subject.index, **look)
+        return Pictures(self.data, borders=self.borders, **look)
 
 
 def prepare(
@@ -117,10 +141,13 @@ def prepare(
     device = choose_device(recipe.train.device)
     # a model or a loss that does not exist is told before all else
     count_parameters(recipe.model, classes=2, in_channels=3)
-    named(recipe.train.loss)
+    if output_of(recipe.model) == "semantic":
+        named(recipe.train.loss)
     fabric = make_fabric(recipe, device)
     resuming = resume and folder.checkpoints.exists()
     data = open_data(recipe.data)
+    subject = subject_of(data, model=recipe.model, task=recipe.task)
+    _require_axes(recipe, data)
     if recipe.train.border_w0:
         data.require_objects()
     fabric.barrier()
@@ -133,11 +160,12 @@ def prepare(
         )
         if not (resume or overwrite) and fabric.is_global_zero:
             folder.refuse_if_taken()
-        normalise, reason = Normalise.fit(_images(data))
+        normalise, reason = fit_normalise(data, recipe)
         notes = [Note(text=text) for text in (*data.notes, f"normalise: {reason}")]
         if fabric.is_global_zero:
             notes += _begin(folder, recipe, data, device, check_first=check_first)
-    started = _started(recipe, folder, data, device, normalise, step=checkpoint.step if checkpoint else 0)
+    step = checkpoint.step if checkpoint else 0
+    started = _started(recipe, folder, data, subject, device, normalise, step=step)
     if not resuming and fabric.is_global_zero:
         for event in (started, *notes):
             folder.log(event)
@@ -148,15 +176,26 @@ def prepare(
         folder=folder,
         fabric=fabric,
         data=data,
+        subject=subject,
         normalise=normalise,
         checkpoint=checkpoint,
         opening=(started, *remarks),
     )
 
 
+def _require_axes(recipe: Recipe, data: DataSet) -> None:
+    if len(recipe.train.crop) != data.dimensions:
+        axes = {2: "[height, width] of pictures", 3: "[depth, height, width] of volumes"}
+        raise BadRecipe(
+            f"recipe.train.crop: got {list(recipe.train.crop)} for {data.root}",
+            allowed=axes[data.dimensions],
+            cure=f"`seg plan {data.root}` writes a recipe that fits",
+        )
+
+
 def _taken_up(
     folder: RunFolder, recipe: Recipe, data: DataSet, fabric: Fabric
-) -> tuple[Checkpoint, Normalise, list[Note]]:
+) -> tuple[Checkpoint, Normalise | NormaliseVolume, list[Note]]:
     """The checkpoint to go on from; the record of the run is cut to it."""
     folder.require_same_settings(recipe)
     folder.require_same_data(data)
@@ -166,7 +205,17 @@ def _taken_up(
         if not folder.rewind(checkpoint.progress["events_bytes"]):
             troubles = (*troubles, "events.jsonl is shorter than it was: the record of this run has a gap")
     notes = [Note(text=trouble, level="warning") for trouble in troubles]
-    return checkpoint, Normalise.from_json(checkpoint.progress["normalise"]), notes
+    kind = NormaliseVolume if data.dimensions == 3 else Normalise
+    return checkpoint, kind.from_json(checkpoint.progress["normalise"]), notes
+
+
+def fit_normalise(data: DataSet, recipe: Recipe) -> tuple[Normalise | NormaliseVolume, str]:
+    """How intensities are normalised, measured on training images, and why so in a sentence."""
+    if data.dimensions == 3:
+        pairs = (read_pair(pair, data) for pair in _spread(data.train, LOOKED_AT))
+        bodies = ((volume.banded, labels) for volume, labels in pairs)
+        return NormaliseVolume.fit(bodies, modality=recipe.volumes.modality)
+    return Normalise.fit(_images(data))
 
 
 def _begin(
@@ -185,18 +234,28 @@ def _begin(
 
 
 def _started(
-    recipe: Recipe, folder: RunFolder, data: DataSet, device: Device, normalise: Normalise, *, step: int
+    recipe: Recipe,
+    folder: RunFolder,
+    data: DataSet,
+    subject: Subject,
+    device: Device,
+    normalise: Normalise | NormaliseVolume,
+    *,
+    step: int,
 ) -> Started:
     return Started(
         step=step,
         steps=recipe.train.steps,
         model=recipe.model,
-        parameters=count_parameters(recipe.model, classes=len(data.classes), in_channels=normalise.channels),
+        task=subject.task,
+        parameters=count_parameters(
+            recipe.model, classes=len(subject.classes), in_channels=normalise.channels, things=subject.things
+        ),
         device=device.name,
         why=device.why,
         train_images=len(data.train),
         val_images=len(data.val),
-        classes=data.classes.names,
+        classes=subject.classes.names,
         out=str(folder.path),
     )
 

@@ -21,9 +21,12 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from segmentarium.data.transforms import Augment
+from segmentarium.data.volume_augment import Augment3d
 from segmentarium.errors import BadRecipe, SegError
 
-__all__ = ["Augment", "Recipe", "Train"]
+USUAL_LOSS: dict[str, float] = {"cross_entropy": 1.0}
+
+__all__ = ["Augment", "Augment3d", "Recipe", "Train", "Volumes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +36,15 @@ class Train:
     Attributes:
         steps: optimiser steps in all.
         batch: images a step, over all processes together.
-        crop: height and width of what the network sees, in pixels.
+        crop: height and width of what the network sees, in pixels; of volumes depth, height and width.
         lr: peak learning rate.
         momentum: of ``sgd`` (Nesterov's); the first beta of ``adamw``.
         warmup_steps: steps in which the rate rises linearly from 0 to ``lr``.
         schedule: fall after the warm-up: ``poly`` (power 0.9), ``cosine``, or none.
-        loss: weight of each loss by name, or a table of its ``weight`` and settings.
+        loss: weight of each loss by name, or a table of its ``weight`` and settings. Networks that answer
+            with queries have a loss of their own and take its numbers here, such as ``points``; two-stage
+            ones take none.
+        backbone_lr: share of ``lr`` for the encoder (0.1 in the papers that begin with its trained weights).
         class_weights: weight of a class by its share of training pixels.
         border_w0: what a pixel between two touching objects counts on top, U-Net's ``w0`` (10 in the paper);
             0 for none. It needs masks that number objects.
@@ -57,14 +63,15 @@ class Train:
 
     steps: int = 1000
     batch: int = 8
-    crop: tuple[int, int] = (256, 256)
+    crop: tuple[int, ...] = (256, 256)
     lr: float = 1e-3
     weight_decay: float = 0.01
     optimizer: Literal["adamw", "sgd"] = "adamw"
     momentum: float = 0.9
     warmup_steps: int = 50
     schedule: Literal["poly", "cosine", "constant"] = "poly"
-    loss: dict[str, float | dict[str, Any]] = field(default_factory=lambda: {"cross_entropy": 1.0})
+    loss: dict[str, float | dict[str, Any]] = field(default_factory=lambda: dict(USUAL_LOSS))
+    backbone_lr: float = 1.0
     class_weights: Literal[
         "none", "inverse_sqrt", "median_frequency", "inverse", "enet", "effective_number"
     ] = "none"
@@ -95,18 +102,60 @@ class Train:
                     f"recipe.train.{name}: got {getattr(self, name)}", allowed="0 up to, but not, 1"
                 )
         weights = [w.get("weight", 1.0) if isinstance(w, dict) else w for w in self.loss.values()]
-        if not any(weights) or any(not isinstance(w, int | float) or w < 0 for w in weights):
+        if (self.loss and not any(weights)) or any(not isinstance(w, int | float) or w < 0 for w in weights):
             raise BadRecipe(
                 f"recipe.train.loss: got {self.loss}", allowed="at least one term with a weight above 0"
+            )
+        if len(self.crop) not in (2, 3):
+            raise BadRecipe(
+                f"recipe.train.crop: got {_shown(list(self.crop))}",
+                allowed="[height, width], or [depth, height, width]",
             )
         if self.time_limit_s is not None and self.time_limit_s <= 0:
             raise BadRecipe(f"recipe.train.time_limit_s: got {self.time_limit_s}", allowed="a number above 0")
 
+    @property
+    def patch(self) -> tuple[int, int, int]:
+        """The crop of volumes."""
+        depth, height, width = self.crop
+        return depth, height, width
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """The crop of pictures."""
+        height, width = self.crop
+        return height, width
+
 
 _LEAST = {
     "steps": 1, "batch": 1, "crop": 1, "log_every": 1, "weight_decay": 0, "warmup_steps": 0, "workers": 0,
-    "evaluate_every": 0, "checkpoint_every": 0, "clip_norm": 0, "border_w0": 0,
+    "evaluate_every": 0, "checkpoint_every": 0, "clip_norm": 0, "border_w0": 0, "backbone_lr": 0,
 }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volumes:
+    """What volumes are brought to before a network sees them.
+
+    Attributes:
+        spacing_mm: along depth, height and width; empty leaves every volume as it is.
+        modality: ``MR``, ``CT`` or another; empty to guess. It decides how intensities are normalised.
+    """
+
+    spacing_mm: tuple[float, ...] = ()
+    modality: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.spacing_mm) not in (0, 3) or any(step <= 0 for step in self.spacing_mm):
+            raise BadRecipe(
+                f"recipe.volumes.spacing_mm: got {list(self.spacing_mm)}",
+                allowed="three lengths above 0, or none",
+            )
+
+    @property
+    def target_mm(self) -> tuple[float, float, float] | None:
+        """The spacing wanted, if any."""
+        return (self.spacing_mm[0], self.spacing_mm[1], self.spacing_mm[2]) if self.spacing_mm else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,16 +164,26 @@ class Recipe:
 
     Attributes:
         model: ``architecture``, ``architecture-variant`` or ``architecture-variant@weights`` to start from.
+        task: ``semantic``, ``instance`` or ``panoptic``; empty takes the one that says most of those that
+            data and model allow.
+        encoder_weights: what the encoder begins with: ``timm`` for the weights that timm publishes, or the
+            path of a state dict of that timm model; empty to begin from nothing.
         data: path of a data set; relative paths are relative to where the command is given.
         seed: of everything random; the same seed gives the same batches.
+        volumes: what is asked for volumes alone.
+        augment3d: as ``augment``, of volumes.
         expect: score name → lowest and highest value that the finished run should reach, e.g. ``mean_iou``.
     """
 
     model: str = "unet-tiny"
+    task: str = ""
+    encoder_weights: str = ""
     data: str = ""
     seed: int = 0
     train: Train = field(default_factory=Train)
     augment: Augment = field(default_factory=Augment)
+    volumes: Volumes = field(default_factory=Volumes)
+    augment3d: Augment3d = field(default_factory=Augment3d)
     expect: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod

@@ -160,12 +160,11 @@ class RunFolder:
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
         rows = [event for event in events if isinstance(event, Evaluated)]
-        classes = list(rows[0].iou) if rows else []
-        writer.writerow(
-            ["step", "mean_iou", "mean_dice", "pixel_accuracy", *(f"iou/{name}" for name in classes)]
-        )
+        means, classes = (list(rows[0].mean), list(rows[0].per_class)) if rows else ([], [])
+        each = rows[0].headline.removeprefix("mean_") if rows else ""
+        writer.writerow(["step", *means, *(f"{each}/{name}" for name in classes)])
         for row in rows:
-            scores = [row.mean_iou, row.mean_dice, row.pixel_accuracy, *row.iou.values()]
+            scores = [row.mean.get(name) for name in means] + [row.per_class.get(name) for name in classes]
             writer.writerow([row.step, *("" if score is None else f"{score:.6f}" for score in scores)])
         atomic_text(self.path / "results.csv", table.getvalue())
 

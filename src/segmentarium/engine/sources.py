@@ -10,15 +10,21 @@ from pathlib import Path
 
 from segmentarium.errors import BadData
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".npy"})
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".npy", ".nii", ".nii.gz"})
 """What counts as an image in a folder; a file that is named itself is tried whatever its suffix."""
+
+
+def is_volume(path: Path) -> bool:
+    """Whether ``path`` is a NIfTI file or the folder of a DICOM series."""
+    return path.name.lower().endswith((".nii", ".nii.gz")) or path.is_dir()
 
 
 def find_images(sources: Iterable[str | Path]) -> list[Path]:
     """The image files that files, folders and globs stand for, each once, in the order given.
 
     Args:
-        sources: of a folder the images in it, by name, not those below it; ``**`` in a glob goes below.
+        sources: of a folder the images in it, by name, not those below it; ``**`` in a glob goes below. A
+            folder of DICOM slices is one volume.
 
     Raises:
         BadData: a source is not there, or there is no image in all of them.
@@ -37,7 +43,7 @@ def find_images(sources: Iterable[str | Path]) -> list[Path]:
 def _expand(source: str | Path) -> list[Path]:
     path = Path(source)
     if path.is_dir():
-        return _images(path.iterdir())
+        return [path] if any(path.glob("*.dcm")) else _images(path.iterdir())
     if path.exists():
         return [path]
     if has_magic(str(source)):
@@ -51,7 +57,7 @@ def _images(paths: Iterable[Path]) -> list[Path]:
     return sorted(
         path
         for path in paths
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if _suffix(path) in SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
 
 
@@ -66,15 +72,17 @@ def output_stems(sources: Sequence[Path]) -> list[Path]:
     >>> [str(stem) for stem in output_stems([Path("in/x/a.png"), Path("in/y/a.png"), Path("in/y/a.jpg")])]
     ['x/a', 'y/a_png', 'y/a_jpg']
     """
-    stems = [Path(source.stem) for source in sources]
+    stems = [Path(_bare(source)) for source in sources]
     if not _repeated(stems):
         return stems
     absolute = [source.absolute() for source in sources]
     shared = os.path.commonpath([path.parent for path in absolute])
-    below = [path.relative_to(shared).with_suffix("") for path in absolute]
+    below = [path.relative_to(shared).with_name(_bare(path)) for path in absolute]
     twice = _repeated(below)
     return [
-        stem.with_name(f"{stem.name}_{source.suffix.lstrip('.')}") if _key(stem) in twice else stem
+        stem.with_name(f"{stem.name}_{_suffix(source).lstrip('.').replace('.', '_')}")
+        if _key(stem) in twice
+        else stem
         for stem, source in zip(below, sources, strict=True)
     ]
 
@@ -85,3 +93,14 @@ def _repeated(stems: Iterable[Path]) -> set[str]:
 
 def _key(stem: Path) -> str:
     return str(stem).casefold()
+
+
+def _suffix(path: Path) -> str:
+    """In lower case; ``.nii.gz`` is one."""
+    packed = path.name.lower().endswith(".nii.gz")
+    return ".nii.gz" if packed else path.suffix.lower()
+
+
+def _bare(path: Path) -> str:
+    """The name without its suffix."""
+    return path.name[: len(path.name) - len(_suffix(path))]

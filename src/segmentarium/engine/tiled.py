@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from segmentarium.data.normalise import Normalise
 from segmentarium.errors import BadImage
+from segmentarium.nn.blocks import resize
 from segmentarium.nn.geometry import geometry_of
+from segmentarium.nn.outputs import Queries, Semantic
 from segmentarium.ops.blend import RollingBand, margins
 from segmentarium.ops.tiles import Window, mirror_index, plan_tiles
 from segmentarium.post.semantic import argmax_resized, label_type, probabilities
@@ -83,12 +85,12 @@ class Eye:
     device: str = "cpu"
 
     @torch.inference_mode()
-    def scores(
+    def output(
         self,
         views: Sequence[Shaped[np.ndarray, "h w c"]],
         limits: Sequence[Float32[np.ndarray, "2 c"] | None],
-    ) -> Float[Tensor, "b k h2 w2"]:
-        """Class scores of equally large views, on the device.
+    ) -> Any:
+        """The network's raw output on equally large views, on the device.
 
         Args:
             limits: of the image each view is a part of (see ``Normalise.limits``).
@@ -97,8 +99,16 @@ class Eye:
         batch = torch.empty(shape, memory_format=torch.channels_last)
         for view, limit, place in zip(views, limits, batch, strict=True):
             self.normalise(view, limits=limit, out=place.numpy())
-        logits: Tensor = self.network(batch.to(self.device)).logits
-        return logits
+        return self.network(batch.to(self.device))
+
+    def scores(
+        self,
+        views: Sequence[Shaped[np.ndarray, "h w c"]],
+        limits: Sequence[Float32[np.ndarray, "2 c"] | None],
+    ) -> Float[Tensor, "b k h2 w2"]:
+        """Class scores of equally large views; see :meth:`output`."""
+        size = (views[0].shape[0], views[0].shape[1])
+        return class_scores(self.output(views, limits), size)
 
     def limits(self, source: Source) -> Float32[np.ndarray, "2 c"]:
         """The limits of a whole image; where they depend on its content, from evenly spaced pixels."""
@@ -109,6 +119,21 @@ class Eye:
         step = max(1, round((height * width / _MEASURED_PIXELS) ** 0.5))
         rows = [source[row : row + 1][:, ::step] for row in range(0, height, step)]
         return self.normalise.limits(np.concatenate(rows))
+
+
+def class_scores(output: Semantic | Queries, size: tuple[int, int]) -> Float[Tensor, "b k h2 w2"]:
+    """Scores of classes whose largest is the answer; those of queries are sums over what each one says.
+
+    Args:
+        size: height and width of what the network saw.
+
+    Source: Cheng et al. 2021, arXiv:2107.06278, section 3.4 (semantic inference).
+    """
+    if isinstance(output, Semantic):
+        return output.logits
+    shares = output.class_logits.float().softmax(-1)[..., :-1]
+    masks = resize(output.mask_logits.float(), size).sigmoid()
+    return torch.einsum("bqk,bqhw->bkhw", shares, masks)
 
 
 def label_bands(source: Source, eye: Eye, tiling: Tiling, *, probs: bool = False) -> Iterator[Band]:

@@ -25,18 +25,25 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from segmentarium.data.batch import Batch
 from segmentarium.data.dataset import DataSet
-from segmentarium.data.loader import Batch, TrainBatches
+from segmentarium.data.loader import TrainBatches
 from segmentarium.data.normalise import Normalise
+from segmentarium.data.volume_normalise import NormaliseVolume
+from segmentarium.engine.device import Device
 from segmentarium.engine.events import Checkpointed, Evaluated, Event, Finished, Note, Step
 from segmentarium.engine.learner import Learner
 from segmentarium.engine.memory import out_of_memory
+from segmentarium.engine.model import SIDE_STEP, Model
 from segmentarium.engine.optim import learning_rate
 from segmentarium.engine.prepare import Prepared, prepare
 from segmentarium.engine.recipe import Recipe
 from segmentarium.engine.reproducible import Interruption, deterministic
 from segmentarium.engine.runfolder import RunFolder
+from segmentarium.engine.subject import Subject
+from segmentarium.engine.tiled import Tiling
 from segmentarium.engine.validation import score_split
+from segmentarium.engine.volume_model import VolumeModel
 from segmentarium.errors import BadRecipe
 
 __all__ = ["train"]
@@ -86,7 +93,8 @@ class Run:
     folder: RunFolder
     fabric: Fabric
     data: DataSet
-    normalise: Normalise
+    subject: Subject
+    normalise: Normalise | NormaliseVolume
     learner: Learner
     batches: TrainBatches
     opening: tuple[Event, ...]
@@ -108,6 +116,7 @@ class Run:
             folder=prepared.folder,
             fabric=prepared.fabric,
             data=prepared.data,
+            subject=prepared.subject,
             normalise=prepared.normalise,
             learner=prepared.learner(),
             batches=prepared.batches(),
@@ -203,31 +212,42 @@ class Run:
 
     def _evaluate(self) -> Evaluated:
         begin = time.perf_counter()
-        found = score_split(
-            self.learner.published, self.data, self.normalise, self.fabric, tile=self.recipe.train.crop
-        )
-        best = self.best is None or found.mean_iou > self.best
+        found = score_split(self.seer(), self.data, self.fabric)
+        best = not math.isnan(found.score) and (self.best is None or found.score > self.best)
         event = Evaluated(
             step=self.step,
-            mean_iou=found.mean_iou,
-            mean_dice=found.mean_dice,
-            pixel_accuracy=found.pixel_accuracy,
-            iou={
-                name: None if math.isnan(v) else float(v)
-                for name, v in zip(found.names, found.iou, strict=True)
-            },
+            headline=found.headline,
+            mean=_plain(found.mean),
+            per_class=_plain(found.per_class),
             best=best,
             seconds=round(time.perf_counter() - begin, 2),
         )
-        self.scores = {"step": self.step, "mean_iou": found.mean_iou, "mean_dice": found.mean_dice}
+        self.scores = {"step": self.step, **_plain(found.mean)}
         if best:
-            self.best = found.mean_iou
+            self.best = found.score
         self._log(event)
         if self.fabric.is_global_zero:
             if best:
                 self.folder.checkpoints.save_best(self._checkpoint())
             self.folder.write_results(self.folder.events())
         return event
+
+    def seer(self) -> Model | VolumeModel:
+        """The network as prediction would use it."""
+        device = Device(str(self.fabric.device), "the network is trained there")
+        shared: dict[str, Any] = {
+            "name": self.recipe.model,
+            "network": self.learner.published.eval(),
+            "classes": self.subject.classes,
+            "device": device,
+        }
+        if isinstance(self.normalise, NormaliseVolume):
+            spacing = self.recipe.volumes.target_mm
+            return VolumeModel(
+                normalise=self.normalise, patch=self.recipe.train.patch, spacing_mm=spacing, **shared
+            )
+        tiling = Tiling(tile=self.recipe.train.window, step=SIDE_STEP)
+        return Model(normalise=self.normalise, tiling=tiling, task=self.subject.task, **shared)
 
     def _save(self) -> Checkpointed:
         """Write a checkpoint; those that the recipe calls for are on record, those of interruptions not."""
@@ -253,15 +273,15 @@ class Run:
 
     def _metadata(self) -> dict[str, str]:
         """What a weight file must say to be used alone; one key, as safetensors keeps no order of several."""
-        config = self.data.classes.to_json()
         facts = {
             "model": self.recipe.model.partition("@")[0],
-            "classes": config,
+            "classes": self.subject.classes.to_json(),
             "in_channels": self.normalise.channels,
             "normalise": self.normalise.to_json(),
             "tile": list(self.recipe.train.crop),
+            "spacing_mm": list(self.recipe.volumes.spacing_mm),
             "step": self.step,
-            "task": "semantic",
+            "task": self.subject.task,
             "licence": self.data.terms,
             "data": self.data.name,
             "ignore_id": next(iter(self.data.ignore_ids), 255),
@@ -297,7 +317,7 @@ class Run:
             Finished(
                 step=self.step,
                 reason=reason,
-                best_mean_iou=self.best,
+                best=self.best,
                 weights="weights/best.safetensors" if self.best is not None else "weights/last.safetensors",
                 seconds=round(self._seconds(), 2),
             )
@@ -310,6 +330,10 @@ class Run:
 
     def _due(self, every: int) -> bool:
         return _is_due(self.step, every, self.recipe.train.steps)
+
+
+def _plain(scores: dict[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else float(value) for name, value in scores.items()}
 
 
 def _is_due(step: int, every: int, steps: int) -> bool:

@@ -30,6 +30,7 @@ class Wishes:
     source: Path | None
     out: Path
     model: str | None = None
+    task: str | None = None
     seed: int | None = None
     resume: bool = False
     exist_ok: bool = False
@@ -56,8 +57,9 @@ class Wishes:
         mixed = recipe.train.precision != "32"
         flags: dict[str, Any] = {
             "model": self.model and f'"{self.model}"',
+            "task": self.task and f'"{self.task}"',
             "seed": self.seed,
-            "train.crop": self.crop and [self.crop, self.crop],
+            "train.crop": self.crop and [self.crop] * len(recipe.train.crop),
             "train.batch": self.batch,
             "train.lr": self.lr,
             "train.workers": self.workers,
@@ -130,6 +132,7 @@ def _planned(wishes: Wishes, data: Path) -> tuple[Recipe, Plan]:
     made = plan(
         data,
         model=wishes.model,
+        task=wishes.task or "",
         time=wishes.time,
         epochs=wishes.epochs,
         steps=wishes.steps(),

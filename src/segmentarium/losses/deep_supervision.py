@@ -52,24 +52,31 @@ class DeepSupervision(nn.Module):
         """
         parts = [
             (weight, self.loss(head, *(at_size(target, head) for target in targets)))
-            for weight, head in zip(self.of_heads(len(heads)), heads, strict=True)
+            for weight, head in zip(head_weights(self.weights, len(heads)), heads, strict=True)
             if weight
         ]
         if isinstance(parts[0][1], Mapping):
             return {name: sum(weight * value[name] for weight, value in parts) for name in parts[0][1]}
         return sum(weight * value for weight, value in parts)
 
-    def of_heads(self, heads: int) -> tuple[float, ...]:
-        """The weights of so many heads."""
-        weights = self.weights
-        if isinstance(weights, str):
-            weights = SCHEDULES[weights](heads) if heads else ()
-        if len(weights) != heads or not any(weights):
-            raise BadArgument(
-                f"heads: {heads} for the weights {tuple(weights)}",
-                allowed="as many as weights, one at least that counts",
-            )
-        return tuple(weights)
+
+def head_weights(weights: str | Sequence[float], heads: int) -> tuple[float, ...]:
+    """The weights of so many heads by a schedule or a list.
+
+    Raises:
+        UnknownName: there is no such schedule.
+        BadArgument: there are no heads, or not as many as weights.
+    """
+    if isinstance(weights, str):
+        if weights not in SCHEDULES:
+            raise UnknownName.among("schedule of deep supervision", weights, SCHEDULES)
+        weights = SCHEDULES[weights](heads) if heads else ()
+    if len(weights) != heads or not any(weights):
+        raise BadArgument(
+            f"heads: {heads} for the weights {tuple(weights)}",
+            allowed="as many as weights, one at least that counts",
+        )
+    return tuple(weights)
 
 
 def at_size(target: Num[Tensor, " b *t"], head: Num[Tensor, "b k *s"]) -> Num[Tensor, " b *u"]:

@@ -7,25 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from segmentarium.errors import UnknownName
 from segmentarium.losses import matching
 from segmentarium.losses.evidence import Total
+from segmentarium.losses.matched import all_pixels, at_points, class_sums, mask_sums, places, void_of
 from segmentarium.losses.matching import (
     Cost,
     HungarianMatcher,
-    Match,
     at_least_single,
     class_probability,
 )
-from segmentarium.losses.points import Draw, Rest, drawing, sample, uncertain_points
-from segmentarium.nn.blocks import resize
+from segmentarium.losses.points import Draw, Rest, drawing, uncertain_points
 from segmentarium.nn.outputs import Queries
 from segmentarium.nn.truth import Truth
 
@@ -145,17 +143,15 @@ class MaskClassificationLoss(nn.Module):
         """Of one layer: class losses, their weights, mask losses, Dice losses."""
         setting = self.setting
         matches = self.matcher(output, truths, draw=draw)
-        images, queries = _places(matches, output.mask_logits.device)
-        classes = _class_sums(
+        images, queries = places(matches, output.mask_logits.device)
+        classes = class_sums(
             at_least_single(output.class_logits), truths, matches, (images, queries), setting.no_object
         )
         logits = at_least_single(output.mask_logits)[images, queries]
         if not len(logits):
             return torch.cat([classes, logits.sum().expand(2)])
         if setting.points is None:
-            return torch.cat(
-                [classes, _mask_sums(_all_pixels(logits, truths, matches, images), setting.mask)]
-            )
+            return torch.cat([classes, mask_sums(all_pixels(logits, truths, matches, images), setting.mask)])
         points = uncertain_points(
             logits.detach(),
             setting.points,
@@ -163,100 +159,9 @@ class MaskClassificationLoss(nn.Module):
             oversample=setting.oversample,
             importance=setting.importance,
             rest=setting.rest,
-            void=_void(truths),
+            void=void_of(truths),
             images=images,
         )
         return torch.cat(
-            [classes, _mask_sums(_at_points(points, logits, truths, matches, images), setting.mask)]
+            [classes, mask_sums(at_points(points, logits, truths, matches, images), setting.mask)]
         )
-
-
-class _Read(NamedTuple):
-    """Matched masks, pixel by pixel: what was answered, what is true, and what the pixel is worth."""
-
-    logits: Float[Tensor, "m n"]
-    masks: Float[Tensor, "m n"]
-    worth: Float[Tensor, "m n"] | None
-
-
-def _places(matches: Sequence[Match], device: torch.device) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
-    """Image and query of each match, in one transfer."""
-    images = torch.cat([torch.full_like(match.queries, image) for image, match in enumerate(matches)])
-    both = torch.stack([images, torch.cat([match.queries for match in matches])]).to(device)
-    return both[0], both[1]
-
-
-def _class_sums(
-    logits: Float[Tensor, "b q k"],
-    truths: Sequence[Truth],
-    matches: Sequence[Match],
-    places: tuple[Int[Tensor, " m"], Int[Tensor, " m"]],
-    no_object: float,
-) -> Float[Tensor, "2"]:
-    nothing = logits.shape[-1] - 1
-    classes = torch.full(logits.shape[:2], nothing, device=logits.device)
-    answered = [truth.classes[match.truths] for truth, match in zip(truths, matches, strict=True)]
-    classes[places] = torch.cat(answered).to(classes)
-    worth = torch.where(classes == nothing, no_object, 1.0).to(logits.dtype)
-    losses = functional.cross_entropy(logits.flatten(0, 1), classes.flatten(), reduction="none")
-    return torch.stack([losses @ worth.flatten(), worth.sum()])
-
-
-def _all_pixels(
-    logits: Float[Tensor, " m *s"],
-    truths: Sequence[Truth],
-    matches: Sequence[Match],
-    images: Int[Tensor, " m"],
-) -> _Read:
-    read = resize(logits[:, None], truths[0].masks.shape[1:])[:, 0].flatten(1)
-    chosen = [truth.masks[match.truths] for truth, match in zip(truths, matches, strict=True)]
-    masks = torch.cat(chosen).flatten(1).to(read.dtype)
-    void = _void(truths)
-    return _Read(read, masks, None) if void is None else _known(read, masks, ~void[images].flatten(1))
-
-
-def _at_points(
-    points: Float[Tensor, "m n d"],
-    logits: Float[Tensor, " m *s"],
-    truths: Sequence[Truth],
-    matches: Sequence[Match],
-    images: Int[Tensor, " m"],
-) -> _Read:
-    own = torch.split(points, [len(match.truths) for match in matches])
-    chosen = [
-        sample(truth.masks, place, rows=match.truths.to(points.device))
-        for truth, match, place in zip(truths, matches, own, strict=True)
-    ]
-    read, masks, void = sample(logits, points), torch.cat(chosen), _void(truths)
-    if void is None:
-        return _Read(read, masks, None)
-    return _known(read, masks, sample(void, points, rows=images) == 0)
-
-
-def _known(logits: Float[Tensor, "m n"], masks: Float[Tensor, "m n"], known: Bool[Tensor, "m n"]) -> _Read:
-    # what stands under void may be infinite: replaced, not multiplied
-    return _Read(logits.masked_fill(~known, 0), masks * known, known.to(logits.dtype))
-
-
-def _void(truths: Sequence[Truth]) -> Bool[Tensor, " b *s"] | None:
-    """Of the batch; None if there is none."""
-    if all(truth.void is None for truth in truths):
-        return None
-    nowhere = torch.zeros(truths[0].masks.shape[1:], dtype=torch.bool, device=truths[0].masks.device)
-    return torch.stack([nowhere if truth.void is None else truth.void for truth in truths])
-
-
-def _mask_sums(read: _Read, kind: str) -> Float[Tensor, "2"]:
-    """Pixel losses averaged over each mask, and Dice losses, both summed over the masks."""
-    logits, masks, worth = read
-    probs = logits.sigmoid()
-    losses = functional.binary_cross_entropy_with_logits(logits, masks, reduction="none")
-    if kind == "focal":
-        # Lin et al. 2017, arXiv:1708.02002, equation 5, alpha = 0.25 and gamma = 2
-        losses = (0.75 - 0.5 * masks) * (probs + masks - 2 * probs * masks).square() * losses
-    if worth is None:
-        mean, answered = losses.mean(1), probs.sum(1)
-    else:
-        mean, answered = (losses * worth).sum(1) / worth.sum(1).clamp_min(1), (probs * worth).sum(1)
-    overlap = 1 - (2 * (probs * masks).sum(1) + 1) / (answered + masks.sum(1) + 1)
-    return torch.stack([mean.sum(), overlap.sum()])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from segmentarium.losses.deep_supervision import head_weights
 from segmentarium.losses.evidence import Total, gather
 from segmentarium.losses.named import named
 from segmentarium.losses.term import even_mix
@@ -25,6 +26,8 @@ class SemanticLoss(nn.Module):
         class_weights: how much each class counts: a pixel of it in pixel terms, its score in overlap terms.
         border: pixels that the network loses on each side, ``geometry_of(network).border``: labels are cut to
             the logits then, where otherwise logits are resized to the labels.
+        aux: how much the further heads of a network count, the first number being the main one's; see
+            :class:`DeepSupervision`. Their losses are told together as ``aux``.
         total: applied to all sums over pixels; ``sum_over_processes`` unites a batch spread over processes.
 
     Raises:
@@ -39,16 +42,18 @@ class SemanticLoss(nn.Module):
         *,
         class_weights: Float[Tensor, " k"] | None = None,
         border: int = 0,
+        aux: str | Sequence[float] = "auxiliary",
         total: Total = lambda sums: sums,
     ) -> None:
         super().__init__()
         self.terms, self.border, self.total = named(terms), border, total
+        self.aux = aux
         self.register_buffer("class_weights", class_weights)
 
     def forward(
         self, output: Semantic, labels: Int[Tensor, " b *s"], weight: Float[Tensor, " b *s"] | None = None
     ) -> dict[str, Float[Tensor, ""]]:
-        """Each loss by its name, unweighted, and their weighted sum as ``loss``.
+        """Each loss by its name, unweighted, and their weighted sum, with that of further heads, as ``loss``.
 
         Args:
             output: what the network returned.
@@ -58,8 +63,22 @@ class SemanticLoss(nn.Module):
         Raises:
             BadArgument, BadMask: see :func:`segmentarium.losses.evidence.gather`.
         """
-        size = output.logits.shape[2:] if self.border else labels.shape[1:]
-        logits = resize(_at_least_single(output.logits), size)
+        values = self._of_logits(output.logits, labels, weight)
+        if not output.aux:
+            return values
+        shares = head_weights(self.aux, 1 + len(output.aux))
+        losses = [self._of_logits(logits, labels, weight)["loss"] for logits in output.aux]
+        aux = torch.stack([share * loss for share, loss in zip(shares[1:], losses, strict=True)]).sum()
+        return values | {"aux": aux, "loss": shares[0] * values["loss"] + aux}
+
+    def _of_logits(
+        self,
+        logits: Float[Tensor, "b k *s"],
+        labels: Int[Tensor, " b *t"],
+        weight: Float[Tensor, " b *t"] | None,
+    ) -> dict[str, Float[Tensor, ""]]:
+        size = logits.shape[2:] if self.border else labels.shape[1:]
+        logits = resize(_at_least_single(logits), size)
         smoothed = any(loss.smoothing for _, loss in self.terms.values())
         evidence = gather(
             logits,
@@ -70,7 +89,7 @@ class SemanticLoss(nn.Module):
             total=self.total,
         )
         values = {name: loss.of(evidence) for name, (_, loss) in self.terms.items()}
-        weighted = [weight * values[name] for name, (weight, _) in self.terms.items()]
+        weighted = [share * values[name] for name, (share, _) in self.terms.items()]
         return values | {"loss": torch.stack(weighted).sum()}
 
 

@@ -21,7 +21,16 @@ from segmentarium.errors import UnknownName
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["ModelName", "architectures", "build", "config_of", "count_parameters", "create", "variants"]
+__all__ = [
+    "ModelName",
+    "architectures",
+    "build",
+    "config_of",
+    "count_parameters",
+    "create",
+    "dimensions",
+    "variants",
+]
 
 _GRAMMAR = re.compile(r"(?P<architecture>[a-z]\w*)(-(?P<variant>[\w.]+))?(@(?P<weights>[\w.-]+))?", re.ASCII)
 
@@ -77,6 +86,12 @@ def variants(architecture: str) -> tuple[str, ...]:
     return tuple(_paper(architecture).VARIANTS)
 
 
+def dimensions(name: str) -> int:
+    """2 for a network of pictures, 3 for one of volumes."""
+    architecture = ModelName.parse(name).architecture
+    return int(getattr(_network(_paper(architecture), architecture), "dimensions", 2))
+
+
 def config_of(name: str) -> Any:
     """The frozen ``Config`` that ``name`` stands for.
 
@@ -125,7 +140,9 @@ def build(name: str, *, classes: int, in_channels: int = 3, things: int | None =
 create = build
 
 
-def count_parameters(name: str, *, classes: int | None = None, in_channels: int | None = None) -> int:
+def count_parameters(
+    name: str, *, classes: int | None = None, in_channels: int | None = None, things: int | None = None
+) -> int:
     """Trainable parameters of ``name``, counted without allocating any; untold numbers are its variant's."""
     import torch
 
@@ -135,7 +152,7 @@ def count_parameters(name: str, *, classes: int | None = None, in_channels: int 
             str(ModelName.parse(name)._replace(weights="")),
             classes=classes or config.classes,
             in_channels=in_channels or config.in_channels,
-            things=None if classes else getattr(config, "things", None),
+            things=things if classes else getattr(config, "things", None),
         )
     return sum(p.numel() for p in network.parameters())
 

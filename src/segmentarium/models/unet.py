@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segmentarium.backbones import Encoder
-from segmentarium.errors import BadImage
 from segmentarium.nn import Semantic, crop_or_pad, require_channels
+from segmentarium.nn.valid import ValidUNet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,8 @@ class UNet(nn.Module):
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> Semantic:
         require_channels(image, self.config.in_channels)
-        self._require_even(image.shape[-2:])
+        if self.config.valid:
+            self._valid.require_even(image.shape[-2:])
         maps = dict(zip(self.encoder.strides, self.encoder(image), strict=True))
         stride, deep = maps.popitem()
         for step in self.decoder:
@@ -88,26 +89,15 @@ class UNet(nn.Module):
     @property
     def border(self) -> int:
         """Pixels lost on each side: 92 for the paper's four levels of valid convolutions."""
-        return 6 * 2 ** len(self.config.decoder) - 4 if self.config.valid else 0
+        return self._valid.border if self.config.valid else 0
 
     def input_side(self, output: int) -> int:
-        """The smallest side whose poolings are all even and that yields ``output`` pixels: 572 for 388."""
-        if not self.config.valid:
-            return output
-        unit = 2 ** len(self.config.decoder)
-        lost_before_last_pool = 4 * (unit - 1)
-        return -(-(output + 2 * self.border - lost_before_last_pool) // unit) * unit + lost_before_last_pool
+        """The smallest side that yields ``output`` pixels: 572 for 388."""
+        return self._valid.input_side(output) if self.config.valid else output
 
-    def _require_even(self, size: Sequence[int]) -> None:
-        for side in size if self.config.valid else ():
-            fits = self.input_side(max(1, side - 2 * self.border))
-            if fits != side:
-                unit = 2 ** len(self.config.decoder)
-                raise BadImage(
-                    f"an image side of {side} pixels makes uneven poolings in an unpadded U-Net",
-                    allowed=f"{self.input_side(1)} plus multiples of {unit}, next {fits}",
-                    cure="mirror the image's border up to such a size, as `seg predict` does",
-                )
+    @property
+    def _valid(self) -> ValidUNet:
+        return ValidUNet(len(self.config.decoder))
 
 
 class Contracting(nn.Module):

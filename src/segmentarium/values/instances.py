@@ -15,6 +15,7 @@ from segmentarium.errors import BadMask, CannotWrite
 from segmentarium.values.classes import Classes, Color, distinct_color
 from segmentarium.values.draw import Picture, framed, tint, to_rgb8
 from segmentarium.values.files import atomic_json
+from segmentarium.values.marks import inner_edge, line_width, numbered
 from segmentarium.values.runs import Rle, area, box, decode, encode, place
 
 
@@ -73,17 +74,18 @@ class Instances:
     def mask(self, index: int) -> Bool[np.ndarray, "h w"]:
         """The mask of one object, as large as the picture."""
         full = np.zeros(self.size, bool)
-        full[self._window(index)] = decode(self.masks[index])
+        full[self.window(index)] = decode(self.masks[index])
         return full
 
     def numbers(self) -> Int32[np.ndarray, "h w"]:
         """A map of object numbers, from 1 in the order of the objects; the better score lies on top."""
         canvas = np.zeros(self.size, np.int32)
         for index in np.argsort(self.scores, kind="stable").tolist():
-            canvas[self._window(index)][decode(self.masks[index])] = index + 1
+            canvas[self.window(index)][decode(self.masks[index])] = index + 1
         return canvas
 
-    def _window(self, index: int) -> tuple[slice, slice]:
+    def window(self, index: int) -> tuple[slice, slice]:
+        """Rows and columns of the box of one object."""
         x0, y0, x1, y1 = (int(v) for v in self.boxes[index])
         return slice(y0, y1), slice(x0, x1)
 
@@ -101,11 +103,19 @@ class Instances:
         )
 
     def overlay(self, image: Picture, *, alpha: float = 0.5) -> Pil.Image:
-        """The objects over their picture, each in a colour of its own; below, their number by class."""
+        """The objects over their picture, each in a colour of its own, with its outline and its number.
+
+        Outlines are whole, also where an object lies below another; numbers are those of :meth:`numbers`, and
+        stand in objects that have room for them. Below, how many objects there are of each class.
+        """
         numbers = self.numbers()
         colors = np.array([distinct_color(i) for i in range(len(self) + 1)], np.uint8)
-        drawn = tint(to_rgb8(image)[0], numbers, colors, numbers > 0, alpha=alpha)
-        return framed(drawn, self._counts())
+        plain = np.zeros_like(numbers)
+        drawn = tint(to_rgb8(image)[0], numbers, colors, numbers > 0, alpha=alpha, regions=plain)
+        wide = line_width(self.size)
+        for index in np.argsort(self.scores, kind="stable").tolist():
+            drawn[self.window(index)][inner_edge(decode(self.masks[index]), wide)] = colors[index + 1]
+        return framed(np.array(numbered(drawn, numbers)), self._counts())
 
     def _counts(self) -> list[tuple[str, Color | None]]:
         counts = np.bincount(self.classes_of, minlength=len(self.classes))

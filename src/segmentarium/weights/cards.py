@@ -11,7 +11,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from segmentarium.errors import BadData, UnknownName, WeightsMismatch
+from segmentarium.errors import BadData, UnknownName
+from segmentarium.weights.download import cache_folder, fetch
 from segmentarium.weights.foreign import Source
 
 CARDS = Path(__file__).parent / "cards"
@@ -24,7 +25,8 @@ class WeightsCard:
     """One set of weights.
 
     ``file`` is relative to the folder of this module; weights that are not in the package have ``url`` and
-    ``sha256`` in its place. ``score`` says what, on which data, and measured by whom.
+    ``sha256`` (or its first digits) in its place. ``source`` names the program that wrote the file, if it was
+    not ours. ``score`` says what, on which data, and measured by whom.
     """
 
     variant: str
@@ -34,26 +36,26 @@ class WeightsCard:
     file: str = ""
     url: str = ""
     sha256: str = ""
+    source: str = ""
     input: dict[str, Any] = field(default_factory=dict)
     score: dict[str, Any] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
-        """Where the file lies.
-
-        Raises:
-            WeightsMismatch: it has to be fetched first; says from where to where.
-        """
+        """Where the file lies, or will lie once it is fetched."""
         if self.file:
             return Path(__file__).parent / self.file
-        path = Path.home() / ".cache" / "segmentarium" / Path(self.url).name
-        if not path.is_file():
-            raise WeightsMismatch(
-                f"these weights are not on this machine (licence: {self.licence})",
-                allowed=f"a file with SHA-256 {self.sha256[:12]}...",
-                cure=f"fetch {self.url} to {path}",
-            )
-        return path
+        return cache_folder() / Path(self.url).name
+
+    def fetched(self) -> Path:
+        """The file; it is fetched if it is neither in the package nor in the cache.
+
+        Raises:
+            WeightsMismatch: it cannot be fetched, or is not the one promised.
+        """
+        if self.file:
+            return self.path
+        return fetch(self.url, self.path, sha256=self.sha256, licence=self.licence)
 
 
 @dataclass(frozen=True, kw_only=True)

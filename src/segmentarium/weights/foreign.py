@@ -29,7 +29,8 @@ class Source:
         drop: patterns of foreign names that we have no use for.
         split: pattern, and templates of the names into which such a tensor is cut along its first axis.
         roll: patterns of *our* names whose first entry, the ground, stands last with us.
-        input: what its networks expect of images: ``mean``, ``std``, ``range``.
+        input: what its networks expect of images: ``mean`` and ``std``, in units in which white is ``scale``
+            (1 if not told); ``order`` is ``rgb`` or ``bgr``.
     """
 
     builder: str

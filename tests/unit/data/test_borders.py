@@ -14,6 +14,7 @@ from segmentarium.data.borders import Borders
 from segmentarium.data.dataset import DataSet, MaskReading, Pair
 from segmentarium.data.loader import Batch, TrainBatches
 from segmentarium.data.normalise import Normalise
+from segmentarium.data.pictures import Pictures
 from segmentarium.data.transforms import Augment, augmented
 from segmentarium.errors import BadData
 from segmentarium.ops.border_weights import border_weights
@@ -56,10 +57,10 @@ def numbered(tmp_path: Path) -> DataSet:
 
 
 def batches(data: DataSet, borders: Borders | None, *, workers: int = 0) -> TrainBatches:
-    return TrainBatches(
-        data, normalise=Normalise.plain(1), augment=BEND, crop=CROP, batch=4, seed=5, workers=workers,
-        borders=borders, cache_mb=16.0,
-    )  # fmt: skip
+    samples = Pictures(
+        data, normalise=Normalise.plain(1), augment=BEND, crop=CROP, borders=borders, cache_mb=16.0
+    )
+    return TrainBatches(samples, batch=4, seed=5, workers=workers)
 
 
 def crops(data: DataSet, made: TrainBatches, step: int) -> list[np.ndarray]:
@@ -67,7 +68,7 @@ def crops(data: DataSet, made: TrainBatches, step: int) -> list[np.ndarray]:
     found = []
     for position in range(4 * step, 4 * step + 4):
         pair = made._pair(position)
-        decoded = made._memory.decoded(pair)
+        decoded = made.samples._memory.decoded(pair)
         found.append(
             augmented(
                 decoded.pixels,

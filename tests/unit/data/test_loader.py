@@ -14,6 +14,7 @@ from segmentarium.data.dataset import DataSet, Pair
 from segmentarium.data.loader import Batch, TrainBatches, val_samples
 from segmentarium.data.memory import Memory
 from segmentarium.data.normalise import Normalise
+from segmentarium.data.pictures import Pictures
 from segmentarium.data.transforms import Augment
 from segmentarium.errors import BadData, BadImage, BadRecipe, SegError
 from segmentarium.values.classes import VOID, Classes
@@ -54,7 +55,9 @@ def batches(data: DataSet, **changes: object) -> TrainBatches:
         "seed": 7,
         "cache_mb": 16.0,
     }
-    return TrainBatches(data, **{**settings, **changes})
+    told = {**settings, **changes}
+    schedule = {key: told.pop(key) for key in ("batch", "seed", "rank", "world", "workers") if key in told}
+    return TrainBatches(Pictures(data, **told), **schedule)
 
 
 def same(one: Batch, other: Batch) -> bool:
@@ -179,7 +182,7 @@ def settle(data: DataSet) -> None:
 
 def memory(data: DataSet, monkeypatch: pytest.MonkeyPatch, budget_mb: float = 16.0) -> Memory:
     monkeypatch.setattr("segmentarium.data.memory._SETTLED_S", -1e9)
-    return Memory(data, Normalise.plain(3), anchors=True, budget_mb=budget_mb)
+    return batches(data, cache_mb=budget_mb).samples._memory
 
 
 def test_pictures_are_decoded_once(drawn: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +205,7 @@ def test_an_edited_mask_is_never_ignored(drawn: DataSet, monkeypatch: pytest.Mon
 
 
 def test_a_file_changed_a_moment_ago_is_not_trusted(drawn: DataSet) -> None:
-    kept = Memory(drawn, Normalise.plain(3), budget_mb=16.0)
+    kept = batches(drawn).samples._memory
     kept.decoded(drawn.train[0])
     assert len(kept) == 0
 

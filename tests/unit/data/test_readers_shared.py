@@ -86,12 +86,15 @@ def test_one_split_of_a_set_finds_its_description_above():
 
 
 @pytest.mark.parametrize("name", ["msd_hippocampus", "la2018"])
-def test_volumes_open_and_say_when_they_can_be_read(name):
+def test_volumes_open_with_their_classes(name):
     data = open_data(SHARED / name)
-    assert any("medical release" in note for note in data.notes)
-    for read in (data.labels, data.image):
-        with pytest.raises(BadData, match="comes with the medical release"):
-            read(data.train[0])
+    assert data.reading == "volume"
+    assert data.tasks == ("semantic",)
+    assert len(data.classes) > 1
+    with pytest.raises(BadData, match="is a volume"):
+        data.image(data.train[0])
+    with pytest.raises(BadData, match="labels of a volume"):
+        data.raw_mask(data.train[0])
 
 
 def test_regions_without_classes_open_but_give_no_labels():

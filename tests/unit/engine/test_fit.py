@@ -53,7 +53,7 @@ def test_a_folder_becomes_a_report(shapes: Path, tmp_path: Path) -> None:
     assert (
         json.loads((tmp_path / "run" / "plan.json").read_text())["reasons"]["train.steps"] == "as asked for"
     )
-    scored = [event.mean_iou for event in events if isinstance(event, Evaluated)]
+    scored = [event.score for event in events if isinstance(event, Evaluated)]
     assert fitted.scores.scores.mean_iou == pytest.approx(max(scored), abs=1e-6)
 
 

@@ -14,7 +14,8 @@ from PIL import Image as Pil
 from torch import Tensor, nn
 
 from segmentarium.data.normalise import Normalise
-from segmentarium.engine.load import Model, as_image, load
+from segmentarium.engine.load import load
+from segmentarium.engine.model import Model, as_image
 from segmentarium.engine.predict import Prediction, predict
 from segmentarium.engine.sources import find_images, output_stems
 from segmentarium.engine.tiled import Tiling

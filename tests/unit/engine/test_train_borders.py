@@ -88,7 +88,7 @@ def test_the_weights_of_classes_are_a_part_of_the_map(objects: Path, tmp_path: P
     assert prepared.borders is not None
     assert prepared.class_weights is not None
     assert prepared.borders.class_weights == pytest.approx(prepared.class_weights.tolist())
-    assert prepared.learner().loss.class_weights is None
+    assert prepared.learner().door.loss.class_weights is None
     batch = prepared.batches().batch_at(0)
     assert batch.weights is not None
     assert float(batch.weights[batch.labels == 1].max()) == pytest.approx(prepared.borders.class_weights[1])

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from segmentarium.errors import BadArgument, UnknownName
-from segmentarium.losses.deep_supervision import SCHEDULES, DeepSupervision, at_size
+from segmentarium.losses.deep_supervision import SCHEDULES, DeepSupervision, at_size, head_weights
 
 pytestmark = pytest.mark.atlas("L19")
 
@@ -44,7 +44,7 @@ def test_it_is_the_sum_of_its_parts(weights: str | tuple[float, ...]) -> None:
     assert torch.equal(sizes[0], by_index[0])
     assert torch.equal(sizes[2], by_index[2])
     want = sum(
-        w * cross_entropy(h, t) for w, h, t in zip(supervised.of_heads(3), outputs, sizes, strict=True)
+        w * cross_entropy(h, t) for w, h, t in zip(head_weights(supervised.weights, 3), outputs, sizes, strict=True)
     )
     torch.testing.assert_close(got, want)
 

@@ -72,17 +72,17 @@ def test_a_bad_card_is_told(folder: Path, text: str, told: str) -> None:
 
 
 def test_weights_elsewhere_say_where(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SEGMENTARIUM_CACHE", str(tmp_path))
     (folder / "net.toml").write_text(
-        HEAD + WEIGHTS + 'url = "https://example.org/cells.safetensors"\nsha256 = "ab"\n'
+        HEAD + WEIGHTS + 'url = "http://127.0.0.1:9/cells.safetensors"\nsha256 = "ab"\n'
     )
-    with pytest.raises(WeightsMismatch, match=r"CC0-1\.0.*fetch https://example\.org/cells\.safetensors to"):
-        _ = find("net", "cells").path
+    with pytest.raises(WeightsMismatch, match=r"127\.0\.0\.1.*cannot be fetched.*the file at"):
+        find("net", "cells").fetched()
 
 
 def test_the_catalogue_lists_what_can_be_built() -> None:
     rows = models()
-    assert rows[0].name == "unet"
+    assert "unet" in {row.name for row in rows}
     assert {"name", "task", "paper", "output", "parameters", "weights", "licence"} <= set(rows[0].as_dict())
     assert "unet-small" in {row.name for row in models(task="semantic")}
     assert all(row.parameters > 0 for row in rows)

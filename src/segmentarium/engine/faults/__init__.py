@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from segmentarium.engine.faults import alignment, channels, files, geometry, labels, leakage, presence
+from segmentarium.engine.faults import (
+    alignment,
+    channels,
+    files,
+    geometry,
+    labels,
+    leakage,
+    presence,
+    segments,
+)
 from segmentarium.engine.faults.finding import Finding
 from segmentarium.engine.faults.survey import Survey
 
@@ -14,6 +23,7 @@ FAMILIES: tuple[Family, ...] = (
     files.find,
     geometry.find,
     labels.find,
+    segments.find,
     alignment.find,
     channels.find,
     presence.find,

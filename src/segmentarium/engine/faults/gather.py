@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 
-from segmentarium.data.dataset import DataSet, MaskReading, Pair
+from segmentarium.data.dataset import DataSet, MaskReading, Pair, Segmenting
 from segmentarium.engine.faults import alignment, likeness, numbers
+from segmentarium.engine.faults.annotated import Annotated, look_at
 from segmentarium.engine.faults.survey import Fit, Picture, Sample, Survey, Truth, relative
-from segmentarium.errors import BadData, BadImage, BadMask
+from segmentarium.errors import BadImage, BadMask
 from segmentarium.values.decode import decode
 from segmentarium.values.image import probe_image, read_image
 from segmentarium.values.mask import RawMask, read_mask
@@ -39,9 +41,21 @@ def survey(data: DataSet, progress: Progress | None = None) -> Survey:
 
 
 def _sample(data: DataSet, split: str, pair: Pair) -> Sample:
-    truth, labels = (None, None) if pair.mask is None else _truth(data, pair)
+    annotated = look_at(data, pair)
+    truth, labels = (None, None) if pair.mask is None else _truth(data, pair, annotated)
     picture, fit = _picture(data, pair, labels, truth)
-    return Sample(stem=pair.stem, split=split, image=picture, truth=truth, fit=fit)
+    sample = Sample(stem=pair.stem, split=split, image=picture, truth=truth, fit=fit)
+    if annotated is None:
+        return sample
+    path = data.segment_file(pair)
+    told = pair.image if path is None or data.segmented_by is Segmenting.COCO else path
+    return replace(
+        sample,
+        annotated=relative(told, data.root),
+        wrongs=annotated.wrongs,
+        objects=annotated.objects,
+        crowds=annotated.crowds,
+    )
 
 
 def _picture(
@@ -75,9 +89,11 @@ def _picture(
     return picture, (alignment.fit_of(shown, labels) if fits and labels is not None else None)
 
 
-def _truth(data: DataSet, pair: Pair) -> tuple[Truth, np.ndarray | None]:
+def _truth(data: DataSet, pair: Pair, annotated: Annotated | None) -> tuple[Truth, np.ndarray | None]:
     """The facts of a mask, and the numbers on which its edges are compared with the image's."""
     assert pair.mask is not None
+    if data.reading is MaskReading.COCO:
+        return _drawn(data, pair, annotated)
     name = relative(pair.mask, data.root)
     try:
         raw = read_mask(pair.mask)
@@ -86,7 +102,7 @@ def _truth(data: DataSet, pair: Pair) -> tuple[Truth, np.ndarray | None]:
     except BadMask as error:
         return Truth(file=name, trouble=_short(error.came, pair.mask)), None
     if data.reading is MaskReading.PANOPTIC_RGB:
-        return _panoptic(data, pair, raw, name)
+        return _panoptic(raw, annotated, name)
     values = _plane(raw.values)
     return _colored(data, raw, name) if values is None else _numbered(data, raw, values, name)
 
@@ -158,24 +174,32 @@ def _colored(data: DataSet, raw: RawMask, name: str) -> tuple[Truth, np.ndarray]
     return truth, labels
 
 
-def _panoptic(data: DataSet, pair: Pair, raw: RawMask, name: str) -> tuple[Truth, np.ndarray | None]:
-    """Segment numbers in colours mean nothing alone: the reader of the data set translates them."""
-    try:
-        labels = data.labels(pair)
-    except (BadMask, BadData, BadImage) as error:
-        return Truth(file=name, trouble=_short(error.came, Path(name))), None
-    ids = np.array([*data.classes.ids, VOID_ID], np.int32)[labels]
-    counts = numbers.count(ids)
+def _drawn(data: DataSet, pair: Pair, annotated: Annotated | None) -> tuple[Truth, np.ndarray | None]:
+    """The truth of a picture whose masks stand among annotations; it goes by the name of the picture."""
+    name = relative(pair.image, data.root)
+    if annotated is None:
+        return Truth(file=name), None
+    return _of_ids(Truth(file=name, size=annotated.size, format="COCO"), annotated)
+
+
+def _panoptic(raw: RawMask, annotated: Annotated | None, name: str) -> tuple[Truth, np.ndarray | None]:
+    """Segment numbers in colours mean nothing alone: their annotations translate them."""
+    if annotated is None:
+        trouble = "holds one number per pixel, where colours are segments"
+        return Truth(file=name, trouble="" if raw.is_color else trouble), None
     truth = Truth(
-        file=name,
-        size=(labels.shape[0], labels.shape[1]),
-        mode=raw.mode,
-        format=raw.format,
-        orientation=raw.orientation,
-        counts=counts,
-        classes={i: n for i, n in counts.items() if i != VOID_ID},
+        file=name, size=annotated.size, mode=raw.mode, format=raw.format, orientation=raw.orientation
     )
-    return truth, ids
+    return _of_ids(truth, annotated)
+
+
+def _of_ids(truth: Truth, annotated: Annotated) -> tuple[Truth, np.ndarray | None]:
+    if annotated.ids is None:
+        return truth, None
+    counts = numbers.count(annotated.ids)
+    return replace(
+        truth, counts=counts, classes={i: n for i, n in counts.items() if i != VOID_ID}
+    ), annotated.ids
 
 
 def _plane(values: np.ndarray) -> np.ndarray | None:

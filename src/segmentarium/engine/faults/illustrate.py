@@ -12,6 +12,8 @@ import numpy as np
 from PIL import Image as Pil
 from PIL import ImageDraw, ImageFont
 
+from segmentarium.data.dataset import MaskReading
+from segmentarium.engine.faults.annotated import look_at
 from segmentarium.engine.faults.finding import Finding
 from segmentarium.engine.faults.survey import Sample, Survey
 from segmentarium.errors import SegError
@@ -53,13 +55,15 @@ def draw(finding: Finding, survey: Survey) -> Pil.Image | None:
     twin = _TWIN.search(finding.message)
     if twin:
         other = _image(survey.data.root / twin[1])
+    elif sample is not None and (first == sample.annotated or survey.data.reading is MaskReading.COCO):
+        other = _annotations(survey, sample, image)
     else:
         other = _mask(survey.data.root / sample.truth.file if sample and sample.truth else None, image)
     return _sheet(finding, image, other)
 
 
 def _files(sample: Sample) -> tuple[str, ...]:
-    return (sample.image.file, sample.truth.file) if sample.truth else (sample.image.file,)
+    return (sample.image.file, sample.truth.file if sample.truth else "", sample.annotated)
 
 
 def _sheet(finding: Finding, image: Pil.Image | None, other: Pil.Image | None) -> Pil.Image:
@@ -109,6 +113,13 @@ def _image(path: Path) -> Pil.Image | None:
         return None
 
 
+def _annotations(survey: Survey, sample: Sample, image: Pil.Image | None) -> Pil.Image | None:
+    """The segments that could be drawn, each in a colour of its own."""
+    pair = next(p for p in survey.data.splits[sample.split] if p.stem == sample.stem)
+    seen = look_at(survey.data, pair)
+    return None if seen is None else _colored(seen.numbers, image)
+
+
 def _mask(path: Path | None, image: Pil.Image | None) -> Pil.Image | None:
     """The mask in distinct colours, over the image where the sizes agree."""
     if path is None:
@@ -121,9 +132,14 @@ def _mask(path: Path | None, image: Pil.Image | None) -> Pil.Image | None:
         return Pil.fromarray(np.asarray(raw.values, np.uint8))
     if raw.values.ndim != 2:
         return None
-    found, places = np.unique(raw.values, return_inverse=True)
-    labels = places.reshape(raw.values.shape).astype(np.int32)
+    return _colored(raw.values, image)
+
+
+def _colored(values: np.ndarray, image: Pil.Image | None) -> Pil.Image:
+    """Numbers in distinct colours, over the image where the sizes agree."""
+    found, places = np.unique(values, return_inverse=True)
+    labels = places.reshape(values.shape).astype(np.int32)
     colors = np.array([distinct_color(int(v) % 251) if v else (0, 0, 0) for v in found], np.uint8)
-    if image is not None and np.asarray(image).shape[:2] == raw.values.shape:
+    if image is not None and np.asarray(image).shape[:2] == values.shape:
         return Pil.fromarray(tint(np.asarray(image), labels, colors, labels >= 0, alpha=0.6))
     return Pil.fromarray(colors[labels])

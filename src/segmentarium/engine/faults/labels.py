@@ -99,7 +99,7 @@ def diagnose(truth: Truth, survey: Survey) -> str:
     """The fault code that explains the values of a mask best, or nothing."""
     if truth.format == "JPEG":
         return "jpeg-mask"
-    if survey.data.reading is MaskReading.PANOPTIC_RGB:
+    if survey.data.reading in (MaskReading.PANOPTIC_RGB, MaskReading.COCO):
         return ""
     if _stored_otherwise(truth, survey):
         return "colour-mask"

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from segmentarium.data.dataset import MaskReading
 from segmentarium.engine.faults.finding import Finding, Hit, Severity, group
 from segmentarium.engine.faults.survey import Survey, Truth
+from segmentarium.values.classes import VOID
 
 SHOWN = 8  # class names written out
 
 
 def find(survey: Survey) -> Iterator[Finding]:
     """Missing classes; empty masks; gaps between declared ids."""
-    ignored = frozenset(survey.data.ignore_ids) | {-1}
+    ignored = frozenset(survey.data.ignore_ids) | {VOID}
     yield from group(
         "all-ignore-mask",
         Severity.WARNING,
-        [Hit(truth.file) for truth in survey.truths() if truth.counts and set(truth.counts) <= ignored],
+        [Hit(truth.file) for truth in survey.truths() if _all_void(truth, survey)],
         what="every pixel of the mask is void, so nothing is learned from this image",
         allowed="masks with at least one class",
         cure="label these images or leave them out",
@@ -33,6 +35,13 @@ def find(survey: Survey) -> Iterator[Finding]:
     if any(True for _ in survey.truths()):
         yield from _missing(survey)
     yield from _gaps(survey)
+
+
+def _all_void(truth: Truth, survey: Survey) -> bool:
+    """Void everywhere; a picture without objects is none where only objects are drawn."""
+    if survey.data.reading is MaskReading.COCO:
+        return False
+    return bool(truth.counts) and set(truth.counts) <= {*survey.data.ignore_ids, VOID}
 
 
 def _only_ground(truth: Truth, ignored: frozenset[int]) -> bool:

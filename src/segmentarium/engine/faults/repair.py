@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from segmentarium.data.dataset import MaskReading, Pair
 from segmentarium.engine.faults import cures
 from segmentarium.engine.faults.finding import Finding
+from segmentarium.engine.faults.rewrite import Repair, rewrite_annotations
 from segmentarium.engine.faults.survey import Sample, Survey
 from segmentarium.errors import BadData
 from segmentarium.values.decode import decode
@@ -26,6 +27,11 @@ DROPPED = {
     "mask-without-image": "it has no image",
     "duplicate-across-splits": "another split has the same picture",
     "near-duplicate-across-splits": "another split has nearly the same picture",
+    "annotation-broken": "an object of it is unknown",
+    "annotation-missing": "its segments are not described",
+    "polygon-broken": "an object of it is unknown",
+    "rle-broken": "an object of it is unknown",
+    "segment-id-twice": "nobody can tell two of its segments apart",
 }
 REWRITTEN_IMAGE = {"exif-disagreement", "alpha-channel", "value-range", "nan-in-image"}
 REWRITTEN_MASK = {
@@ -40,28 +46,14 @@ REWRITTEN_MASK = {
 }
 
 
-@dataclass(frozen=True)
-class Repair:
-    """What was done to one file; ``file`` is relative to the original data set."""
-
-    file: str
-    fault: str
-    done: str
-
-    def as_dict(self) -> dict[str, str]:
-        return {"file": self.file, "fault": self.fault, "done": self.done}
-
-
 def repair(findings: Iterable[Finding], survey: Survey, folder: Path) -> tuple[Repair, ...]:
     """Write the corrected copy to ``folder`` as SPLIT/images, SPLIT/masks and meta.json.
 
     Raises:
-        BadData: ``folder`` is not empty, or the masks are panoptic.
+        BadData: ``folder`` is not empty.
         CannotWrite: no permission or no space.
     """
     folder = Path(folder)
-    if survey.data.reading is MaskReading.PANOPTIC_RGB:
-        raise BadData("panoptic masks are not repaired", cure="export them again together with panoptic.json")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BadData(f"{folder} is not empty", allowed="a new or empty folder", cure="choose another one")
     ensure_folder(folder)
@@ -70,8 +62,10 @@ def repair(findings: Iterable[Finding], survey: Survey, folder: Path) -> tuple[R
         for file in finding.files if finding.fixable else ():
             faults.setdefault(file, []).append(finding.fault)
     done = list(_orphans(survey, faults))
+    copy = _Copy(survey, folder, faults)
     for sample in survey.samples:
-        done.extend(_Copy(survey, folder, faults).write(sample))
+        done.extend(copy.write(sample))
+    done.extend(rewrite_annotations(survey, folder, copy.kept))
     void = any("ignore-undeclared" in names for names in faults.values())
     atomic_json(folder / "meta.json", _description(survey, extra_void=void))
     return tuple(done)
@@ -116,11 +110,12 @@ class _Copy:
     survey: Survey
     folder: Path
     faults: dict[str, list[str]]
+    kept: list[tuple[Sample, Pair]] = field(default_factory=list)
 
     def write(self, sample: Sample) -> Iterator[Repair]:
         """Leave the pair out, correct it, or copy it byte for byte; tells what was done."""
-        files = [sample.image.file, *([sample.truth.file] if sample.truth else [])]
-        for file in files:
+        files = [sample.image.file, sample.truth.file if sample.truth else "", sample.annotated]
+        for file in dict.fromkeys(filter(None, files)):
             for fault in self.faults.get(file, ()):
                 if fault in DROPPED:
                     yield Repair(file, fault, f"left out: {DROPPED[fault]}")
@@ -128,8 +123,10 @@ class _Copy:
         if sample.truth is None:
             return
         pair = next(p for p in self.survey.data.splits[sample.split] if p.stem == sample.stem)
+        self.kept.append((sample, pair))
         yield from self._image(sample, pair)
-        yield from self._mask(sample, pair)
+        if self.survey.data.reading not in (MaskReading.COCO, MaskReading.PANOPTIC_RGB):
+            yield from self._mask(sample, pair)
         if pair.region is not None:
             _copy(pair.region, self.folder / sample.split / "fov" / f"{sample.stem}.png")
 

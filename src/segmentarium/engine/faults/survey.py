@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -80,15 +81,35 @@ class Fit:
     surface: np.ndarray = field(repr=False)
 
 
+class Wrong(NamedTuple):
+    """Something wrong with an annotation: the fault, where it is, what was seen.
+
+    ``key`` tells the annotation: its row in a file of instances, its number in a panoptic map.
+    """
+
+    fault: str
+    where: str
+    note: str
+    key: int = -1
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A pair of files and what was seen in them."""
+    """A pair of files and what was seen in them.
+
+    ``annotated`` is the file under which the ``wrongs`` of its annotations are told; ``objects`` and
+    ``crowds`` count them.
+    """
 
     stem: str
     split: str
     image: Picture
     truth: Truth | None
     fit: Fit | None = None
+    annotated: str = ""
+    wrongs: tuple[Wrong, ...] = ()
+    objects: int = 0
+    crowds: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

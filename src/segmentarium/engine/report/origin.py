@@ -77,16 +77,16 @@ def data_card(run: RunFiles) -> Markup:
 
 def _card_rows(run: RunFiles, card: Table) -> dict[str, str]:
     images = card.get("images") or {split: len(stems) for split, stems in run.splits.items()}
-    sizes = {which: f"{width} × {height}" for which, (height, width) in card.get("sizes", {}).items()}
+    sizes = {which: " × ".join(map(str, size[::-1])) for which, size in card.get("sizes", {}).items()}
+    flat = all(len(size) == 2 for size in card.get("sizes", {}).values())
+    axes = " (width × height)" if flat else " (width × height × depth)"
     rows = {
         "Name": card.get("name", ""),
         "Layout": card.get("layout", ""),
         "Images": ", ".join(f"{count} {split}" for split, count in images.items()),
         "Split": card.get("splitting", ""),
         "Shared by splits": _leakage(run.check),
-        "Sizes": ", ".join(f"{which} {size}" for which, size in sizes.items()) + " (width × height)"
-        if sizes
-        else "",
+        "Sizes": ", ".join(f"{which} {size}" for which, size in sizes.items()) + axes if sizes else "",
         "Channels": f"{card['channels']}, {card.get('dtype')}" if "channels" in card else "",
         "Void": f"{percent(card['void_share'])} of the pixels" if "void_share" in card else "",
     }

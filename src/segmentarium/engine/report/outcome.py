@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from segmentarium.engine.report.bars import interval_bar, named_bars
 from segmentarium.engine.report.folder import RunFiles, Table
 from segmentarium.engine.report.heat import heat_map
 from segmentarium.engine.report.lines import COLORS, Line, line_chart, smoothed, thinned
-from segmentarium.engine.report.markup import Markup, Number, element, join, number, percent, thousands
+from segmentarium.engine.report.markup import Markup, Number, element, join, number, thousands
 from segmentarium.engine.report.origin import absent, swatch, table
-
-_TITLES = {
-    "mean_iou": "Mean IoU",
-    "mean_dice": "Mean Dice",
-    "pixel_accuracy": "Pixel accuracy",
-    "mean_accuracy": "Mean accuracy",
-    "frequency_weighted_iou": "Frequency-weighted IoU",
-    "mean_iou_per_image": "Mean IoU per image",
-}
+from segmentarium.engine.titles import TITLES, heading_of, title_of
 
 
 def curves(run: RunFiles) -> Markup:
@@ -42,14 +35,19 @@ def charts(run: RunFiles) -> list[tuple[str, Markup]]:
             "Learning rate",
             line_chart([Line(name="", points=_series(steps, "lr"))], title="Learning rate"),
         ),
-        (
-            "Mean IoU on the validation split",
-            line_chart(_score_lines(evaluated), title="Mean IoU", bounds=(0.0, 1.0)),
-        ),
-        (
-            "IoU of each class",
-            line_chart(_class_lines(evaluated), title="IoU of each class", bounds=(0.0, 1.0)),
-        ),
+        *_score_charts(evaluated),
+    ]
+
+
+def _score_charts(evaluated: Sequence[Table]) -> list[tuple[str, Markup]]:
+    if not evaluated:
+        return []
+    headline = str(evaluated[-1].get("headline", ""))
+    what, each = heading_of(headline), f"{heading_of(headline.removeprefix('mean_'))} of each class"
+    lines = _score_lines(evaluated)
+    return [
+        (f"{what} on the validation split", line_chart(lines, title=what, bounds=(0.0, 1.0))),
+        (each, line_chart(_class_lines(evaluated), title=each, bounds=(0.0, 1.0))),
     ]
 
 
@@ -69,22 +67,31 @@ def _loss_lines(steps: Sequence[Table]) -> list[Line]:
 
 
 def _score_lines(evaluated: Sequence[Table]) -> list[Line]:
+    """A line a score, those in units other than shares left out."""
+    names = [name for name in evaluated[-1].get("mean", {}) if not name.endswith("_mm")]
     return [
-        Line(name="mean IoU", points=_series(evaluated, "mean_iou"), dots=True),
-        Line(name="mean Dice", points=_series(evaluated, "mean_dice"), color=1, dots=True),
+        Line(name=title_of(name), points=_means(evaluated, name), color=color, dots=True)
+        for color, name in enumerate(names)
     ]
+
+
+def _means(evaluated: Sequence[Table], name: str) -> list[tuple[float, float]]:
+    told = [(float(e["step"]), e.get("mean", {}).get(name)) for e in evaluated]
+    return thinned([(step, float(value)) for step, value in told if value is not None], most=5000)
 
 
 def _class_lines(evaluated: Sequence[Table]) -> list[Line]:
     """The classes of many that ended lowest get the colours, since they need the eyes; the rest is grey."""
-    names = list(evaluated[-1].get("iou", {})) if evaluated else []
-    ends = {name: evaluated[-1]["iou"].get(name) for name in names}
+    names = list(evaluated[-1].get("per_class", {})) if evaluated else []
+    ends = {name: evaluated[-1]["per_class"].get(name) for name in names}
     chosen = sorted((n for n in names if ends[n] is not None), key=lambda name: ends[name])[:COLORS]
     colors = {name: color for color, name in enumerate(name for name in names if name in chosen)}
     lines = []
     for name in names:
         points = [
-            (float(e["step"]), float(e["iou"][name])) for e in evaluated if e["iou"].get(name) is not None
+            (float(e["step"]), float(e["per_class"][name]))
+            for e in evaluated
+            if e.get("per_class", {}).get(name) is not None
         ]
         color = colors.get(name)
         lines.append(
@@ -105,13 +112,13 @@ def scores(run: RunFiles) -> Markup:
     rows = [
         element(
             "tr",
-            element("th", _TITLES[key], scope="row"),
-            element("td", interval_bar(value, intervals.get(key)), class_="wide"),
+            element("th", heading_of(key), scope="row"),
+            element("td", _bar(key, value, intervals.get(key)), class_="wide"),
             element("td", number(value)),
             element("td", _between(intervals.get(key))),
         )
         for key, value in run.summary.get("mean", {}).items()
-        if key in _TITLES
+        if key in TITLES
     ]
     notes = [element("li", note) for note in run.summary.get("notes", [])]
     return join(
@@ -119,8 +126,7 @@ def scores(run: RunFiles) -> Markup:
         element("ul", notes, class_="notes") if notes else None,
         element("h3", "Class by class"),
         _class_table(run),
-        element("h3", "Confusion"),
-        _confusion(run),
+        join(element("h3", "Confusion"), _confusion(run)) if "confusion_matrix" in run.summary else None,
         _definitions(run.summary.get("definitions", {})),
     )
 
@@ -128,36 +134,43 @@ def scores(run: RunFiles) -> Markup:
 def _class_table(run: RunFiles) -> Markup:
     per_class: dict[str, Table] = run.summary.get("per_class", {})
     colors = {entry["name"]: entry.get("color") for entry in run.classes}
-    whole = sum(entry["pixels"] for entry in per_class.values()) or 1
+    first: Table = next(iter(per_class.values()), {})
+    lead, *others = [key for key in first if key in TITLES] or ["iou"]
+    counts = [key for key in first if key not in TITLES and not key.endswith("_interval")]
     rows = [
         element(
             "tr",
             element("th", swatch(colors.get(name)), name, scope="row"),
-            element("td", interval_bar(entry["iou"], entry.get("iou_interval")), class_="wide"),
-            element("td", number(entry["iou"])),
-            element("td", _between(entry.get("iou_interval"))),
-            [element("td", number(entry[key])) for key in ("dice", "precision", "recall")],
-            element("td", thousands(entry["pixels"])),
-            element("td", percent(entry["pixels"] / whole)),
+            element("td", interval_bar(entry[lead], entry.get(f"{lead}_interval")), class_="wide"),
+            element("td", number(entry[lead])),
+            element("td", _between(entry.get(f"{lead}_interval"))),
+            [element("td", number(entry[key])) for key in others],
+            [element("td", thousands(entry[key])) for key in counts],
         )
         for name, entry in per_class.items()
     ]
-    head = ("Class", "", "IoU", "95% interval", "Dice", "Precision", "Recall", "Pixels", "Share")
-    return table(head, rows)
+    titles = (*map(heading_of, others), *map(heading_of, counts))
+    return table(("Class", "", heading_of(lead), "95% interval", *titles), rows)
+
+
+def _bar(key: str, value: Number | None, interval: Any) -> Markup | None:
+    """Only shares have a bar: millimetres know no full length."""
+    return None if key.endswith("_mm") else interval_bar(value, interval)
 
 
 def class_chart(run: RunFiles) -> list[tuple[str, Markup]]:
-    """Title and chart of the IoU of each class; none where nothing was scored."""
+    """Title and chart of the first score of each class; none where nothing was scored."""
     scored: dict[str, Table] = run.summary.get("per_class", {})
-    rows = [(name, entry["iou"], entry.get("iou_interval")) for name, entry in scored.items()]
-    return [("IoU of each class, with 95% interval", named_bars(rows))] if rows else []
+    key = next((key for entry in scored.values() for key in entry if key in TITLES), "iou")
+    rows = [(name, entry[key], entry.get(f"{key}_interval")) for name, entry in scored.items()]
+    return [(f"{heading_of(key)} of each class, with 95% interval", named_bars(rows))] if rows else []
 
 
 def confusion_chart(run: RunFiles) -> list[tuple[str, Markup]]:
     """Title and heat map of the confusion matrix; none where nothing was scored."""
     matrix, names = run.summary.get("confusion_matrix", []), list(run.summary.get("per_class", {}))
     title = "Percent of the pixels of a true class (row) that went to each class (column)"
-    return [(title, heat_map(matrix, names))] if names else []
+    return [(title, heat_map(matrix, names))] if names and matrix else []
 
 
 def _confusion(run: RunFiles) -> Markup:
@@ -174,11 +187,7 @@ def _confusion(run: RunFiles) -> Markup:
 def _definitions(definitions: dict[str, str]) -> Markup | None:
     if not definitions:
         return None
-    names = {**_TITLES, "iou": "IoU", "interval": "95% interval"}
-    rows = [
-        join(element("dt", names.get(key, key.capitalize())), element("dd", words))
-        for key, words in definitions.items()
-    ]
+    rows = [join(element("dt", heading_of(key)), element("dd", words)) for key, words in definitions.items()]
     return element(
         "details",
         element("summary", "What each score means, and what happens with empty truth"),

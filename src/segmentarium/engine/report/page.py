@@ -11,6 +11,7 @@ from segmentarium.engine.report.folder import RunFiles
 from segmentarium.engine.report.markup import Markup, Number, element, join, number
 from segmentarium.engine.report.pictures import pictures
 from segmentarium.engine.report.verdict import verdict
+from segmentarium.engine.titles import title_of
 
 _SECTIONS: tuple[tuple[str, str, Callable[[RunFiles], Markup]], ...] = (
     ("scores", "Scores", outcome.scores),
@@ -22,7 +23,7 @@ _SECTIONS: tuple[tuple[str, str, Callable[[RunFiles], Markup]], ...] = (
     ("provenance", "Provenance", origin.provenance),
     ("reproduce", "Do it again", origin.reproduce),
 )
-_HEADLINES = {"mean_iou": "mean IoU", "mean_dice": "mean Dice", "pixel_accuracy": "pixel accuracy"}
+_HEADLINES = ("mean_iou", "mean_dice", "pixel_accuracy", "hd95_mm", "ap", "ap50", "ap75", "pq", "sq", "rq")
 
 
 _PRINT = 'addEventListener("beforeprint",()=>document.querySelectorAll("details").forEach(d=>d.open=true))'
@@ -71,12 +72,12 @@ def _headlines(run: RunFiles) -> Markup | None:
     tiles = [
         element(
             "div",
-            element("span", name, class_="label"),
+            element("span", title_of(key), class_="label"),
             element("span", number(mean[key]), class_="value"),
-            interval_bar(mean[key], intervals.get(key)),
+            None if key.endswith("_mm") else interval_bar(mean[key], intervals.get(key)),
             element("span", _spread(intervals.get(key)), class_="label"),
         )
-        for key, name in _HEADLINES.items()
+        for key in _HEADLINES
         if mean.get(key) is not None
     ]
     return element("div", tiles, class_="tiles") if tiles else None

@@ -17,9 +17,11 @@ _GROUPS = {
     "best": ("The best", 3),
 }
 _MISSED = {"missed": FALSE_NEGATIVE, "painted where nothing is": FALSE_POSITIVE}
+_UNMATCHED = {"missed": FALSE_NEGATIVE, "found where nothing is": FALSE_POSITIVE, "both": CONFUSED}
 _CONFUSED = {"one class taken for another": CONFUSED}
+_SCORES = {"iou": "mean IoU", "dice": "mean Dice", "ap": "AP", "pq": "PQ"}
 _BACKGROUND = ("background", "_background_")
-_CAPTION = re.compile(r"\d+_(?P<stem>.*)_iou(?P<iou>[\d.]+)")
+_CAPTION = re.compile(r"\d+_(?P<stem>.*)_(?P<score>[a-z]+\d*?)(?P<value>\d\.\d+)")
 
 
 def pictures(run: RunFiles) -> Markup:
@@ -37,6 +39,10 @@ def pictures(run: RunFiles) -> Markup:
 
 def _legend(run: RunFiles) -> Markup:
     """One legend for all pictures; a background is not tinted, hence not named."""
+    if run.summary.get("task", "semantic") != "semantic":
+        errors = [element("span", swatch(color), name) for name, color in _UNMATCHED.items()]
+        words = "Every object has a colour of its own. Errors, by an IoU of at most one half: "
+        return element("div", words, errors, class_="legend")
     named = [entry for entry in run.classes if str(entry["name"]).lower() not in _BACKGROUND]
     kinds = _MISSED if len(named) < len(run.classes) else {}
     kinds = kinds | (_CONFUSED if len(named) > 1 else {})
@@ -48,11 +54,15 @@ def _legend(run: RunFiles) -> Markup:
 def _figure(path: Path) -> Markup:
     """A picture of the run folder, carried inside the page."""
     what = _CAPTION.fullmatch(path.stem)
-    stem, iou = (what["stem"], f"mean IoU {what['iou']}") if what else (path.stem, "")
+    stem, told = (
+        (what["stem"], f"{_SCORES.get(what['score'], what['score'])} {what['value']}")
+        if what
+        else (path.stem, "")
+    )
     try:
         source = inlined(path)
     except (OSError, ValueError):
         return element("p", f"{path.name} cannot be read.", class_="empty")
     image = element("img", src=source, alt=f"{stem}: image, truth, prediction, errors", loading="lazy")
-    caption = element("figcaption", element("strong", stem), " ", iou)
+    caption = element("figcaption", element("strong", stem), " ", told)
     return element("figure", element("div", image, class_="scroll"), caption, class_="case")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from segmentarium.engine.report.folder import RunFiles, Table
 from segmentarium.engine.report.markup import number, percent
+from segmentarium.engine.titles import title_of
 
 
 def verdict(run: RunFiles) -> list[str]:
@@ -15,14 +14,21 @@ def verdict(run: RunFiles) -> list[str]:
 
 def _worth(run: RunFiles) -> str:
     mean = run.summary.get("mean", {})
-    if mean.get("mean_iou") is None:
+    key = headline_of(run)
+    if mean.get(key) is None:
         return "This run has not been evaluated yet: there is no score to judge it by."
-    low_high = _interval(run.summary, "mean_iou")
+    low_high = _interval(run.summary, key)
     between = f" (95% interval {low_high})" if low_high else ""
     images = run.summary.get("images", 0)
     where = f"{images} image{'s' if images != 1 else ''} of the {run.summary.get('split', 'val')} split"
     who = str(run.recipe.get("model") or "The model")
-    return f"{who} reaches a mean IoU of {number(mean['mean_iou'])}{between} on {where}."
+    title = title_of(key)
+    return f"{who} reaches {_article(title)} {title} of {number(mean[key])}{between} on {where}."
+
+
+def headline_of(run: RunFiles) -> str:
+    """The name of the score that stands for the others."""
+    return str(run.summary.get("headline", "mean_iou"))
 
 
 def _interval(summary: Table, key: str) -> str:
@@ -31,18 +37,22 @@ def _interval(summary: Table, key: str) -> str:
 
 
 def _weakness(run: RunFiles) -> str:
-    scored = {
-        n: entry for n, entry in run.summary.get("per_class", {}).items() if entry.get("iou") is not None
-    }
+    per_class: dict[str, Table] = run.summary.get("per_class", {})
+    key = headline_of(run).removeprefix("mean_")
+    scored = {name: entry[key] for name, entry in per_class.items() if entry.get(key) is not None}
     if not scored:
         return ""
-    worst = min(scored, key=lambda name: scored[name]["iou"])
-    best = max(scored, key=lambda name: scored[name]["iou"])
+    what = title_of(key)
+    worst, best = min(scored, key=lambda name: scored[name]), max(scored, key=lambda name: scored[name])
     if worst == best:
-        return f"Its only scored class, {worst}, has an IoU of {number(scored[worst]['iou'])}."
-    high, low = (number(scored[name]["iou"]) for name in (best, worst))
+        return f"Its only scored class, {worst}, has {_article(what)} {what} of {number(scored[worst])}."
     lost = _mistaken_for(run.summary, worst)
-    return f"It is best at {best} (IoU {high}) and weakest at {worst} ({low}){lost}."
+    high, low = number(scored[best]), number(scored[worst])
+    return f"It is best at {best} ({what} {high}) and weakest at {worst} ({low}){lost}."
+
+
+def _article(title: str) -> str:
+    return "an" if title[0] in "AI" else "a"
 
 
 def _mistaken_for(summary: Table, name: str) -> str:
@@ -69,20 +79,21 @@ def _next_step(run: RunFiles) -> str:
     if errors:
         faults = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
         return f"Before anything else, mend the data: seg check found {faults}, listed under Data."
-    evaluated = [event for event in run.of_kind("evaluated") if event.get("mean_iou") is not None]
+    told = [(event, event.get("mean", {}).get(event.get("headline"))) for event in run.of_kind("evaluated")]
+    evaluated = [(int(event["step"]), float(score)) for event, score in told if score is not None]
     if len(evaluated) < 3:
         return _by_images(run.summary)
-    best: dict[str, Any] = max(evaluated, key=lambda event: event["mean_iou"])
+    best = max(evaluated, key=lambda pair: pair[1])
     last, before = evaluated[-1], evaluated[-2]
-    if best is last and last["mean_iou"] - before["mean_iou"] > 0.005:
-        return f"The score was still rising at the end (step {last['step']}): more steps should help."
-    if best["mean_iou"] - last["mean_iou"] > 0.02:
+    if best is last and last[1] - before[1] > 0.005:
+        return f"The score was still rising at the end (step {last[0]}): more steps should help."
+    if best[1] - last[1] > 0.02:
         return (
-            f"It was best at step {best['step']} and fell afterwards, so more steps will not help;"
+            f"It was best at step {best[0]} and fell afterwards, so more steps will not help;"
             " more data or stronger augmentation may."
         )
     return (
-        f"The score has levelled off (best at step {best['step']}):"
+        f"The score has levelled off (best at step {best[0]}):"
         " a larger network or more data is the next thing to try."
     )
 
