@@ -23,6 +23,7 @@ _HOMES = {
     "Panoptic": "values",
     "Recipe": "engine.recipe",
     "SegError": "errors",
+    "Volume": "values",
     "catalogue": "engine.catalogue",
     "check": "engine.check",
     "create": "models",

@@ -1,8 +1,12 @@
 """Data in: readers of data sets, drawn shapes, joint transforms, loaders.
 
-dataset.py     DataSet, Pair, MaskReading: files by split, and labels from them
+dataset.py     DataSet, Pair, MaskReading: files by split, and labels, segments or volumes from them
 guess.py       open_data: recognise a layout by looking at it
-folders.py, voc.py, cityscapes.py, ade20k.py    one reader a layout
+folders.py, voc.py, cityscapes.py, ade20k.py, coco*.py    readers, one a layout
+segments.py, segmenting.py    objects and segments that may overlap, as parts of the picture
+volumes.py     labels of volumes, checked to lie where their image lies
+pictures.py, volume_samples.py, loader.py, memory.py    samples and batches of a training run
+transforms.py, volume_transforms.py    joint random transforms; normalise.py, volume_normalise.py
 meta.py        descriptions: meta.json, classes.json, classes.txt
 pairing.py     which mask belongs to which image
 evidence.py    what a sample of masks tells where no description does

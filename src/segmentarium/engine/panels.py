@@ -24,6 +24,7 @@ from segmentarium.values.draw import (
     tint,
     to_rgb8,
 )
+from segmentarium.values.draw_volume import grey, shown_range
 from segmentarium.values.image import Image
 from segmentarium.values.instances import Instances
 from segmentarium.values.panoptic import Panoptic
@@ -135,27 +136,24 @@ def _errors(rgb: Rgb, missed: Bool[np.ndarray, "h w"], added: Bool[np.ndarray, "
 def _orthogonal(
     volume: Volume, truth: Integer[np.ndarray, "d h w"], labels: Integer[np.ndarray, "d h w"]
 ) -> list[tuple[Image, Integer[np.ndarray, "_ _"], Integer[np.ndarray, "_ _"]]]:
-    """The three slices through the middle of what is true, brought to square pixels, head and front up."""
+    """The three slices through the middle of what is true, brought to square pixels, the head above."""
     places = np.argwhere(truth > 0)
     middle = places.mean(0).round().astype(int) if len(places) else np.array(truth.shape) // 2
-    grey = volume.banded[0]
+    voxels = np.moveaxis(volume.banded, 0, -1)
+    limits = shown_range(voxels)
     planes = []
     for axis in range(3):
-        spacing = [s for a, s in enumerate(volume.spacing_mm) if a != axis]
-        picture, true, found = (
-            _squared(np.take(part, middle[axis], axis)[::-1], spacing) for part in (grey, truth, labels)
-        )
-        planes.append((Image(np.ascontiguousarray(_displayable(picture))[..., None]), true, found))
+        spacing = [step for a, step in enumerate(volume.spacing_mm) if a != axis]
+        picture = grey(voxels.take(middle[axis], axis), limits)
+        cut = [picture, *(part.take(middle[axis], axis) for part in (truth, labels))]
+        shown = [_squared(plane[::-1] if axis else plane, spacing) for plane in cut]
+        planes.append((Image(np.ascontiguousarray(shown[0])), shown[1], shown[2]))
     return planes
-
-
-def _displayable(picture: np.ndarray) -> np.ndarray:
-    return picture if picture.dtype in (np.uint8, np.uint16, np.float32) else picture.astype(np.float32)
 
 
 def _squared(plane: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     finest = min(spacing)
-    size = [max(1, round(n * s / finest)) for n, s in zip(plane.shape, spacing, strict=True)]
+    size = [max(1, round(n * s / finest)) for n, s in zip(plane.shape[:2], spacing, strict=True)]
     return nearest(plane, size)
 
 
@@ -169,7 +167,7 @@ def fitted(rgb: Rgb, side: int) -> Rgb:
 
 def nearest(labels: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """A map at another size; each new pixel takes the value at its centre."""
-    rows, columns = ((np.arange(n) + 0.5) * old // n for n, old in zip(size, labels.shape, strict=True))
+    rows, columns = ((np.arange(n) + 0.5) * old // n for n, old in zip(size, labels.shape[:2], strict=True))
     return np.asarray(labels[rows.astype(int)[:, None], columns.astype(int)])
 
 

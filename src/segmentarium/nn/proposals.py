@@ -162,4 +162,4 @@ class ProposalNetwork(nn.Module):
 def _start(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d):
         nn.init.normal_(module.weight, std=0.01)
-        nn.init.zeros_(module.bias)
+        module.bias.data.zero_()

@@ -12,7 +12,7 @@ from jaxtyping import Float32, Int16, Integer, Shaped, UInt8, UInt16
 
 from segmentarium.errors import BadImage, BadMask
 from segmentarium.values.grid import Affine, Grid, Size, Spacing
-from segmentarium.values.image import Image
+from segmentarium.values.image import Image, read_image
 from segmentarium.values.nifti import MAX_VOXELS, NiftiFile, is_nifti, open_nifti, write_nifti
 
 Voxels = (
@@ -119,6 +119,17 @@ def read_volume(path: str | Path, *, channels: bool = False, max_voxels: int = M
     turned = file.grid.turned_in(voxels)
     refuse_infinite(str(path), turned)
     return Volume(turned, file.grid, path, notes=(*file.notes, *said))
+
+
+def read(path: str | Path) -> Image | Volume:
+    """Read a picture, or what is a volume by its name: ``.nii``, ``.nii.gz``, or a folder of DICOM slices.
+
+    Raises:
+        BadImage: as :func:`read_volume` and :func:`read_image`.
+    """
+    path = Path(path)
+    volume = is_nifti(path) or path.is_dir() or path.suffix.lower() == ".dcm"
+    return read_volume(path) if volume else read_image(path)
 
 
 def probe_volume(path: str | Path) -> NiftiFile:
