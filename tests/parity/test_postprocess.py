@@ -178,7 +178,7 @@ def test_semantic_as_transformers_on_its_own_grid() -> None:
 
 @pytest.mark.parametrize("scene", SCENES)
 def test_segments_as_transformers(scene: str) -> None:
-    """It compares score times mask with 0.5, drops what lies on the limit: MaskFormer's rule if classes are sure.
+    """It compares score times mask with 0.5 and drops what lies on the limit: MaskFormer's if scores are 1.
 
     Its merged segments are listed once for each query, under one number.
     """

@@ -2,8 +2,8 @@
 
 A displacement field is drawn on a coarse grid of control points and made smooth by bicubic interpolation
 while the image is resampled: no field of the size of the image is ever stored. An affine map (scale,
-rotation, crop) can be folded into the same pass. Fields are drawn for any number of axes; the resampling is
-2-D so far.
+rotation, crop) can be folded into the same pass. Fields are drawn for any number of axes; ``ops.warp_volume``
+resamples volumes.
 
 Source: U-Net (Ronneberger et al. 2015), section 3.1: displacements from a normal distribution of 10 pixels on
 a 3x3 grid; Simard et al. 2003, section 2, for the alpha/sigma form.
@@ -20,6 +20,7 @@ from numba import njit
 from scipy.ndimage import gaussian_filter
 
 from segmentarium.errors import BadRecipe
+from segmentarium.ops.splines import mirrored, spline_taps
 from segmentarium.values.classes import VOID
 
 _UNIFORM_STD = 1 / math.sqrt(3)
@@ -109,27 +110,13 @@ def warp(
         np.ascontiguousarray(labels),
         matrix,
         field,
-        (_taps(height, field.shape[1]), _taps(width, field.shape[2])),
+        (spline_taps(height, field.shape[1]), spline_taps(width, field.shape[2])),
         np.empty(0, np.float32) if fill is None else fill,
         np.float32(0.5 if pixels.dtype.kind == "u" else 0),
         out_pixels,
         out_labels,
     )
     return out_pixels, out_labels
-
-
-def _taps(length: int, points: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each of ``length`` pixels the four control points around it, with bicubic (Catmull-Rom) weights."""
-    at = np.linspace(0, points - 1, length) if length > 1 else np.array([(points - 1) / 2])
-    first = np.minimum(at.astype(np.intp), points - 2)
-    t = at - first
-    weights = [
-        ((2 - t) * t - 1) * t / 2,
-        ((3 * t - 5) * t * t + 2) / 2,
-        ((4 - 3 * t) * t + 1) * t / 2,
-        (t - 1) * t * t / 2,
-    ]
-    return np.clip(first + np.arange(-1, 3)[:, None], 0, points - 1), np.stack(weights).astype(np.float32)
 
 
 @njit(cache=True, nogil=True)
@@ -155,8 +142,8 @@ def _warp(  # pragma: no cover (compiled)
                 for k in range(len(fill)):
                     out_pixels[y, x, k] = fill[k] + rounding
                 continue
-            y1, x1 = _mirrored(y0 + 1, height), _mirrored(x0 + 1, width)
-            y0, x0 = _mirrored(y0, height), _mirrored(x0, width)
+            y1, x1 = mirrored(y0 + 1, height), mirrored(x0 + 1, width)
+            y0, x0 = mirrored(y0, height), mirrored(x0, width)
             w11 = fy * fx
             w00, w01, w10 = one - fy - fx + w11, fx - w11, fy - w11
             for k in range(pixels.shape[2]):
@@ -189,13 +176,3 @@ def _locate(bent, taps, matrix, y, rows, columns):  # pragma: no cover (compiled
             column += weights[tap, x] * bent[1, points[tap, x]]
         rows[x] = matrix[0, 0] * row + matrix[0, 1] * column + matrix[0, 2]
         columns[x] = matrix[1, 0] * row + matrix[1, 1] * column + matrix[1, 2]
-
-
-@njit(cache=True, nogil=True, inline="always")
-@no_type_check
-def _mirrored(index, length):  # pragma: no cover (compiled)
-    """An index beyond the border, mirrored as often as needed, the border pixel being repeated."""
-    if 0 <= index < length:
-        return index
-    index %= 2 * length
-    return index if index < length else 2 * length - 1 - index

@@ -160,6 +160,6 @@ class ProposalNetwork(nn.Module):
 
 
 def _start(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.Conv2d) and module.bias is not None:
         nn.init.normal_(module.weight, std=0.01)
-        module.bias.data.zero_()
+        nn.init.zeros_(module.bias)

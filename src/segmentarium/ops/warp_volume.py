@@ -15,6 +15,7 @@ from jaxtyping import Float32, Integer
 from numba import njit
 
 from segmentarium.ops.share import share
+from segmentarium.ops.splines import mirrored, spline_taps
 from segmentarium.values.classes import VOID
 
 IDENTITY = np.eye(3, 4, dtype=np.float32)
@@ -60,20 +61,6 @@ def warp_volume(
     return out, picked
 
 
-def spline_taps(length: int, points: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each of ``length`` voxels the four control points around it, with their Catmull-Rom weights."""
-    at = np.linspace(0, points - 1, length) if length > 1 else np.array([(points - 1) / 2])
-    first = np.minimum(at.astype(np.intp), points - 2)
-    t = at - first
-    weights = (
-        ((2 - t) * t - 1) * t / 2,
-        ((3 * t - 5) * t * t + 2) / 2,
-        ((4 - 3 * t) * t + 1) * t / 2,
-        (t - 1) * t * t / 2,
-    )
-    return np.clip(first + np.arange(-1, 3)[:, None], 0, points - 1), np.stack(weights).astype(np.float32)
-
-
 @njit(cache=True, nogil=True)
 @no_type_check
 def _warp_planes(  # pragma: no cover (compiled)
@@ -103,9 +90,9 @@ def _warp_planes(  # pragma: no cover (compiled)
                     continue
                 d1, h1, w1 = d0 + 1, h0 + 1, w0 + 1
                 if d0 < 0 or h0 < 0 or w0 < 0 or d1 >= depth or h1 >= height or w1 >= width:
-                    d0, d1 = _mirrored(d0, depth), _mirrored(d1, depth)
-                    h0, h1 = _mirrored(h0, height), _mirrored(h1, height)
-                    w0, w1 = _mirrored(w0, width), _mirrored(w1, width)
+                    d0, d1 = mirrored(d0, depth), mirrored(d1, depth)
+                    h0, h1 = mirrored(h0, height), mirrored(h1, height)
+                    w0, w1 = mirrored(w0, width), mirrored(w1, width)
                 gd, gh, gw = one - fd, one - fh, one - fw
                 for k in range(len(voxels)):
                     near = gh * (gw * voxels[k, d0, h0, w0] + fw * voxels[k, d0, h0, w1])
@@ -155,13 +142,3 @@ def _locate(line, taps, matrix, z, y, place):  # pragma: no cover (compiled)
         for axis in range(3):
             row = matrix[axis]
             place[axis, x] = row[0] * d + row[1] * h + row[2] * w + row[3]
-
-
-@njit(cache=True, nogil=True, inline="always")
-@no_type_check
-def _mirrored(index, length):  # pragma: no cover (compiled)
-    """An index beyond the border, mirrored as often as needed, the border voxel being repeated."""
-    if 0 <= index < length:
-        return index
-    index %= 2 * length
-    return index if index < length else 2 * length - 1 - index

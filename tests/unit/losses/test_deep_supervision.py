@@ -43,9 +43,8 @@ def test_it_is_the_sum_of_its_parts(weights: str | tuple[float, ...]) -> None:
     sizes = [at_size(truth, head) for head in outputs]
     assert torch.equal(sizes[0], by_index[0])
     assert torch.equal(sizes[2], by_index[2])
-    want = sum(
-        w * cross_entropy(h, t) for w, h, t in zip(head_weights(supervised.weights, 3), outputs, sizes, strict=True)
-    )
+    shares = head_weights(supervised.weights, 3)
+    want = sum(w * cross_entropy(h, t) for w, h, t in zip(shares, outputs, sizes, strict=True))
     torch.testing.assert_close(got, want)
 
 

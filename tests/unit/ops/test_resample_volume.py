@@ -9,7 +9,8 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from segmentarium.errors import BadArgument
 from segmentarium.ops.resample_volume import resample, resample_labels, resize
-from segmentarium.ops.warp_volume import spline_taps, warp_volume
+from segmentarium.ops.splines import spline_taps
+from segmentarium.ops.warp_volume import warp_volume
 from segmentarium.values.classes import VOID
 from segmentarium.values.grid import Grid
 
