@@ -23,13 +23,17 @@ from segmentarium.nn.geometry import geometry_of
 from segmentarium.nn.outputs import Queries, Semantic
 from segmentarium.ops.blend import RollingBand, margins
 from segmentarium.ops.tiles import Window, mirror_index, plan_tiles
+from segmentarium.post.finish import finish, part
 from segmentarium.post.semantic import argmax_resized, label_type, probabilities
+from segmentarium.values.classes import Classes
+from segmentarium.values.results import LabelMap
 
 WHOLE_PIXELS = 2**20
 """Images up to this size are always seen whole: a large network needs about a GiB for them."""
 WHOLE_TILES = 4
 """So are images of up to so many times the area of a tile."""
 _MEASURED_PIXELS = 2**18
+_LEAST = 1e-12
 
 
 @runtime_checkable
@@ -122,7 +126,9 @@ class Eye:
 
 
 def class_scores(output: Semantic | Queries, size: tuple[int, int]) -> Float[Tensor, "b k h2 w2"]:
-    """Scores of classes whose largest is the answer; those of queries are sums over what each one says.
+    """Scores of classes whose largest is the answer, and whose soft-max tells how likely each is.
+
+    Those of queries are logarithms of the sums over what each query says.
 
     Args:
         size: height and width of what the network saw.
@@ -133,7 +139,7 @@ def class_scores(output: Semantic | Queries, size: tuple[int, int]) -> Float[Ten
         return output.logits
     shares = output.class_logits.float().softmax(-1)[..., :-1]
     masks = resize(output.mask_logits.float(), size).sigmoid()
-    return torch.einsum("bqk,bqhw->bkhw", shares, masks)
+    return torch.einsum("bqk,bqhw->bkhw", shares, masks).clamp_min(_LEAST).log()
 
 
 def label_bands(source: Source, eye: Eye, tiling: Tiling, *, probs: bool = False) -> Iterator[Band]:
@@ -167,12 +173,26 @@ def see_whole(
         for first, side, length in zip(before, seen, size, strict=True)
     )
     views = [_view(image, rows, columns) for image in images]
-    logits = eye.scores(views, [eye.normalise.limits(image) for image in images])
+    output = eye.output(views, [eye.normalise.limits(image) for image in images])
     answered = (seen[0] - 2 * border, seen[1] - 2 * border)
     window = Window(before[0], before[1], before[0] + size[0], before[1] + size[1])
+    if isinstance(output, Queries) and not probs:
+        return [Band(0, _read_out(eye, output, index, answered, window)) for index in range(len(images))]
+    logits = class_scores(output, answered)
     labels = argmax_resized(logits, answered, window=window)
     shares = probabilities(logits, answered, window=window) if probs else [None] * len(images)
     return [Band(0, *both) for both in zip(labels, shares, strict=True)]
+
+
+def _read_out(
+    eye: Eye, output: Queries, index: int, size: tuple[int, int], window: Window
+) -> Shaped[np.ndarray, "h w"]:
+    """Labels by the network's own rule, without full-size scores of all classes."""
+    names = Classes.named(*map(str, range(output.class_logits.shape[-1] - 1)))
+    rule = getattr(eye.network, "readout", "")
+    found = finish(part(output, index), task="semantic", size=size, classes=names, rule=rule, window=window)
+    assert isinstance(found, LabelMap)
+    return found.labels
 
 
 def _frame(

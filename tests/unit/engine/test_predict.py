@@ -14,6 +14,7 @@ from PIL import Image as Pil
 from torch import Tensor, nn
 
 from segmentarium.data.normalise import Normalise
+from segmentarium.engine.device import choose_device
 from segmentarium.engine.load import load
 from segmentarium.engine.model import Model, as_image
 from segmentarium.engine.predict import Prediction, predict
@@ -31,6 +32,7 @@ from segmentarium.errors import (
 from segmentarium.models import build
 from segmentarium.nn.outputs import Semantic
 from segmentarium.values.classes import Class, Classes
+from segmentarium.values.results import LabelMap
 from segmentarium.weights.store import save_weights
 
 CLASSES = Classes(
@@ -293,3 +295,26 @@ def test_unknown_names_are_answered_with_what_there_is(tmp_path: Path) -> None:
         load("unet-tiny")
     with pytest.raises(UnknownName, match="unknown weights"):
         load("unet@nuclej")
+
+
+def test_queries_name_pixels_with_probabilities_and_by_tiles() -> None:
+    torch.manual_seed(2)
+    network = build("mask2former-tiny", classes=3).eval()
+    model = Model(
+        name="mask2former-tiny",
+        network=network,
+        classes=Classes.named("a", "b", "c"),
+        normalise=Normalise.plain(3),
+        tiling=Tiling(tile=(32, 32)),
+        device=choose_device("cpu"),
+    )
+    image = np.random.default_rng(0).integers(0, 256, (48, 40, 3), np.uint8)
+    plain, told = model(image), model(image, probs=True)
+    assert isinstance(plain, LabelMap)
+    assert isinstance(told, LabelMap)
+    assert told.probs is not None
+    np.testing.assert_allclose(told.probs.sum(0), 1, atol=5e-3)
+    np.testing.assert_array_equal(plain.labels, told.labels)
+    tiled = model(image, tile=32)
+    assert isinstance(tiled, LabelMap)
+    assert tiled.labels.shape == (48, 40)
