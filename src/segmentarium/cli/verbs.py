@@ -246,19 +246,21 @@ def predict(
     quiet: Quiet = False,
 ) -> None:
     """Predict masks, objects or segments, and overlays, for pictures of any size and for volumes."""
-    from segmentarium.cli.watching import tell_prediction
+    from segmentarium.cli.watching import tell_licence, tell_prediction
+    from segmentarium.engine.load import load
     from segmentarium.engine.predict import predict as run
 
     voice = Voice(as_json=as_json, quiet=quiet)
+    seer = load(model, device=device)
+    tell_licence(seer, voice)
     rows = run(
         sources,
-        model=model,
+        model=seer,
         out=output,
         tile=tile,
         overlap=overlap,
         probs=save_prob,
         overlay=overlay,
-        device=device,
         overwrite=exist_ok,
     )
     failed = 0
@@ -288,7 +290,7 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Score a model on a data set, with 95 % intervals over images."""
-    from segmentarium.cli.watching import tell_readings, tell_scores
+    from segmentarium.cli.watching import tell_licence, tell_readings, tell_scores
     from segmentarium.data import open_data
     from segmentarium.engine.evaluate import evaluate as run
     from segmentarium.engine.explain import explain as readings_of
@@ -297,8 +299,10 @@ def evaluate(
     voice = Voice(as_json=as_json, quiet=quiet)
     with voice.progress() as bar:
         task = bar.add_task("scoring", total=None, note="")
+        seer = load(model, device=device)
+        tell_licence(seer, voice)
         scores = run(
-            load(model, device=device),
+            seer,
             open_data(data),
             split=split,
             out=output,

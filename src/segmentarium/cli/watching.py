@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from segmentarium.engine.evaluate import Evaluation
     from segmentarium.engine.events import Event
     from segmentarium.engine.explain import Reading
+    from segmentarium.engine.model import Model
     from segmentarium.engine.plan import Plan
     from segmentarium.engine.predict import Prediction
+    from segmentarium.engine.volume_model import VolumeModel
 
 Result = TypeVar("Result")
 _COUNTS = ("pixels", "predicted", "true_positives", "false_positives", "false_negatives")
@@ -92,6 +94,13 @@ def tell_plan(made: Plan, voice: Voice) -> None:
     voice.table("Plan", ("what", "why"), ((key, shown(why)) for key, why in made.reasons.items()))
     voice.say(f"\nforecast: [bold]{made.forecast.sentence()}[/bold]\n")
     voice.say(shown(made.recipe.to_toml()))
+
+
+def tell_licence(model: Model | VolumeModel, voice: Voice) -> None:
+    """Whose terms the weights are under, if the file or its card tells."""
+    licence = model.facts.get("licence")
+    if licence:
+        voice.say(f"[dim]weights {shown(model.name)}: {shown(str(licence))}[/dim]")
 
 
 def tell_prediction(row: Prediction, voice: Voice) -> None:

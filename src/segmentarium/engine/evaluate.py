@@ -27,6 +27,7 @@ from segmentarium.values.classes import VOID, Classes
 from segmentarium.values.instances import Instances
 from segmentarium.values.panoptic import Panoptic
 from segmentarium.values.results import LabelMap
+from segmentarium.values.volume import Volume
 
 __all__ = ["Evaluation", "Segmenter", "class_mapping", "evaluate", "score_pairs"]
 
@@ -184,6 +185,8 @@ def _draw(evaluation: Evaluation, exam: Exam, out: Path, *, worst: int) -> None:
     """Predict the chosen images once more and draw them; keeping all predictions could need any memory."""
     by_stem = {pair.stem: pair for pair in exam.pairs}
     drawn: set[str] = set()
+    for old in (out / "montage").glob("[0-9][0-9][0-9]_*.png"):
+        old.unlink()
     for name, cases in (
         ("worst", evaluation.worst(worst)),
         ("best", evaluation.best()),
@@ -196,8 +199,12 @@ def _draw(evaluation: Evaluation, exam: Exam, out: Path, *, worst: int) -> None:
                 continue
             drawn.add(case.stem)
             pair = by_stem[case.stem]
-            picture = strip_of(exam.image(pair), exam.truth(pair), exam.answer(pair), exam.classes)
+            image, answer = exam.image(pair), exam.answer(pair)
+            picture = strip_of(image, exam.truth(pair), answer, exam.classes)
             write_strip(out / name, rank, case.stem, case.score, picture, score=evaluation.headline)
+            if rank == 1 and isinstance(image, Volume) and isinstance(answer, LabelMap):
+                sheet = answer.montage(image)
+                write_strip(out / "montage", rank, case.stem, case.score, sheet, score=evaluation.headline)
 
 
 def _data_notes(data: DataSet, split: str, used: int, *, reordered: bool) -> tuple[str, ...]:

@@ -226,6 +226,7 @@ class _Listing:
         self._head = {
             "model": model.name,
             "weights": str(model.path) if model.path else None,
+            "licence": model.facts.get("licence") or None,
             "device": model.device.name,
             "classes": model.classes.to_json(),
             "ignore_id": model.ignore_id,

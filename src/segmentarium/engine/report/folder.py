@@ -15,8 +15,8 @@ from segmentarium.errors import BadRun
 
 Table: TypeAlias = dict[str, Any]
 
-PICTURES = ("worst", "typical", "best")
-"""Sub-folders of pictures: image, truth, prediction and errors side by side."""
+PICTURES = ("worst", "typical", "best", "montage")
+"""Sub-folders of pictures: image, truth, prediction and errors side by side; of volumes slices, too."""
 
 
 @dataclass(frozen=True, kw_only=True)

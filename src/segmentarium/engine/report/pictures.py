@@ -15,6 +15,7 @@ _GROUPS = {
     "worst": ("The worst: here is most to be learnt", 12),
     "typical": ("Typical: around the median", 3),
     "best": ("The best", 3),
+    "montage": ("Slice by slice: predictions for the worst, the best and a typical volume", 3),
 }
 _MISSED = {"missed": FALSE_NEGATIVE, "painted where nothing is": FALSE_POSITIVE}
 _UNMATCHED = {"missed": FALSE_NEGATIVE, "found where nothing is": FALSE_POSITIVE, "both": CONFUSED}
@@ -34,6 +35,8 @@ def pictures(run: RunFiles) -> Markup:
     if not groups:
         return element("p", "The run folder holds no pictures of predictions.", class_="empty")
     words = "From left to right: image, truth, prediction, errors. Void is darkest among the errors."
+    if run.pictures.get("montage"):
+        words += " Rows are slices across the axes to the head, to the back and to the left."
     return join(element("p", words, class_="small"), _legend(run), groups)
 
 
