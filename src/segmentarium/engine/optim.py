@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from segmentarium.backbones import Encoder
 from segmentarium.engine.recipe import Train
 
 POLY_POWER = 0.9
@@ -52,8 +53,8 @@ def make_optimizer(network: nn.Module, train: Train) -> Optimizer:
 def _shares(network: nn.Module, train: Train) -> list[tuple[list[nn.Parameter], float]]:
     """The parameters that learn, and at which share of the rate: the encoder's apart if it has its own."""
     learning = [p for p in network.parameters() if p.requires_grad]
-    encoder = getattr(network, "encoder", None)
-    if train.backbone_lr == 1 or not isinstance(encoder, nn.Module):
+    encoder = next((part for part in network.modules() if isinstance(part, Encoder)), None)
+    if train.backbone_lr == 1 or encoder is None:
         return [(learning, 1.0)]
     apart = {id(p) for p in encoder.parameters()}
     inside, outside = [p for p in learning if id(p) in apart], [p for p in learning if id(p) not in apart]

@@ -101,7 +101,7 @@ class MaskRCNN(nn.Module):
     """The network of ``config``.
 
     Returns the objects of all images of a batch, those of an image together and best first; masks are of
-    28 x 28 cells over the box, or of no cells for networks without a mask head.
+    twice ``reading.mask_side`` cells a side over the box, of none for networks without a mask head.
     """
 
     def __init__(self, config: Config) -> None:

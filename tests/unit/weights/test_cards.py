@@ -109,3 +109,23 @@ def test_neither_needs_torch() -> None:
         "sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+PACKAGED = [
+    f"{architecture}@{name}"
+    for architecture, card in cards().items()
+    for name, weights in card.weights.items()
+    if weights.file
+]
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_what_the_package_holds_is_as_its_card_says(name: str) -> None:
+    from segmentarium.engine.load import load
+
+    model = load(name, device="cpu")
+    card = find(*name.split("@"))
+    assert model.classes.names == card.classes
+    assert card.path.stat().st_size < 8e6
+    assert model.name == name
+    assert model.task == read_card(name.split("@")[0]).task
