@@ -234,6 +234,7 @@ def predict(
     overlap: Annotated[
         float | None, typer.Option(help="Share of a tile that its neighbour sees too.")
     ] = None,
+    score: Annotated[float, typer.Option(help="Leave out objects of a lower score.")] = 0.5,
     save_prob: Annotated[bool, typer.Option("--save-prob", help="Also write probabilities as .npz.")] = False,
     overlay: Annotated[
         bool, typer.Option("--overlay/--no-overlay", help="Draw the mask over the picture.")
@@ -259,6 +260,7 @@ def predict(
         out=output,
         tile=tile,
         overlap=overlap,
+        score=score,
         probs=save_prob,
         overlay=overlay,
         overwrite=exist_ok,

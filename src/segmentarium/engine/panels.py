@@ -32,7 +32,7 @@ from segmentarium.values.results import LabelMap
 from segmentarium.values.volume import Volume
 
 SURE = 0.5
-"""Objects below this score are scored, but not drawn."""
+"""Objects below this score count in average precision, but are neither drawn nor written."""
 
 Rgb: TypeAlias = UInt8[np.ndarray, "_ _ 3"]
 Panels: TypeAlias = list[Rgb]
@@ -96,10 +96,7 @@ def _of_objects(
 def _numbers(answer: Instances | Panoptic) -> Int32[np.ndarray, "h w"]:
     if isinstance(answer, Panoptic):
         return answer.ids
-    numbers = answer.numbers()
-    kept = np.append(0, np.where(answer.scores >= SURE, np.arange(1, len(answer) + 1), 0)).astype(np.int32)
-    shown: Int32[np.ndarray, "h w"] = kept[numbers]
-    return shown
+    return answer.above(SURE).numbers()
 
 
 def _unmatched(

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 
 from segmentarium.engine.load import load
 from segmentarium.engine.model import Model
+from segmentarium.engine.panels import SURE
 from segmentarium.engine.sources import find_images, is_volume, output_stems
 from segmentarium.engine.volume_model import VolumeModel
 from segmentarium.engine.written import Order, write
@@ -82,6 +83,7 @@ def predict(
     probs: bool = False,
     tile: int | None = None,
     overlap: float | None = None,
+    score: float = SURE,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Iterator[Prediction]:
@@ -98,6 +100,7 @@ def predict(
         overlay: whether to draw the masks over the pictures.
         probs: whether to write probabilities, too; they need ``2 k`` bytes a pixel of memory.
         tile, overlap: as for a call of :class:`Model`.
+        score: objects of a lower score are left out.
         progress: called with the number of images done and of all.
 
     Raises:
@@ -109,7 +112,7 @@ def predict(
     found = find_images(given)
     seer = model if isinstance(model, Model | VolumeModel) else load(model, device=device)
     _refuse_others(found, seer)
-    order = Order(model=seer, overlay=overlay, probs=probs, tile=tile, overlap=overlap)
+    order = Order(model=seer, overlay=overlay, probs=probs, tile=tile, overlap=overlap, score=score)
     _refuse_wishes(order)
     folder = Path(out)
     targets = [folder / name for name in output_stems(found)]

@@ -20,6 +20,7 @@ from jaxtyping import Int64, Shaped
 from PIL import Image as Pil
 
 from segmentarium.engine.model import Model
+from segmentarium.engine.panels import SURE
 from segmentarium.engine.tiled import Source, Tiling, label_bands
 from segmentarium.engine.volume_model import VolumeModel
 from segmentarium.values.draw import overlay as draw_overlay
@@ -48,6 +49,7 @@ class Order:
     probs: bool
     tile: int | None
     overlap: float | None
+    score: float = SURE
 
     def endings(self) -> tuple[str, ...]:
         """How the names of the files end that are written for an image."""
@@ -110,6 +112,7 @@ def _write_objects(source: Path, target: Path, order: Order, model: Model) -> Wr
         found.save(mask)
         classes_of = [segment.class_index for segment in found.segments]
     else:
+        found = found.above(order.score)
         mask = _write_numbers(found, mask)
         found.save(_ending(target, ".json"))
         classes_of = found.classes_of.tolist()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,18 @@ class Instances:
             np.array(indices, np.int32),
             classes,
             (int(numbers.shape[0]), int(numbers.shape[1])),
+        )
+
+    def above(self, score: float) -> Instances:
+        """The objects whose score is at least ``score``."""
+        kept = np.flatnonzero(self.scores >= score)
+        masks = tuple(self.masks[i] for i in kept)
+        return replace(
+            self,
+            masks=masks,
+            boxes=self.boxes[kept],
+            scores=self.scores[kept],
+            classes_of=self.classes_of[kept],
         )
 
     def __len__(self) -> int:
