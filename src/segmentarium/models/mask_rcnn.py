@@ -38,12 +38,14 @@ class Config:
     groups: int = 0  # of GroupNorm in the pyramid; 0: none
     proposing: Proposing = field(default_factory=Proposing)
     reading: Reading = field(default_factory=Reading)
+    readout: str = "detectron2"  # the rule by which masks are pasted into pictures
     in_channels: int = 3
     classes: int = 80
 
 
 TORCHVISION = Config(
     stride_first=False,
+    readout="torchvision",
     proposing=Proposing(rounded=True),
     reading=Reading(ground="first", beta=1 / 9, pooling=Pooling(level_epsilon=1e-6)),
     classes=90,  # COCO's numbers have gaps
@@ -106,7 +108,7 @@ class MaskRCNN(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.readout = config, config.readout
         self.trunk = DetectionTrunk(
             Encoder(config.encoder, in_channels=config.in_channels),
             width=config.width,

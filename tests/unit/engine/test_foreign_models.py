@@ -112,3 +112,43 @@ def test_timm_weights_for_the_encoder_alone(tmp_path: Path) -> None:
         take_encoder(build("unet-resnet18", classes=2), str(tmp_path / "resnet.pth"))
     with pytest.raises(BadRecipe, match="no timm model"):
         take_encoder(build("unet-tiny", classes=2), "timm")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_transformers(tmp_path: Path) -> None:
+    from transformers import DetrConfig, DetrForSegmentation
+
+    torch.manual_seed(0)
+    reference = DetrForSegmentation(
+        DetrConfig(backbone="resnet50", num_labels=7, use_pretrained_backbone=False, auxiliary_loss=False)
+    )
+    unsettled(reference)
+    reference.save_pretrained(tmp_path)
+    model = load(tmp_path / "model.safetensors", model="detr", source="transformers", device="cpu")
+    assert isinstance(model, Model)
+    assert (model.task, len(model.classes)) == ("panoptic", 7)
+    image = torch.randn(1, 3, 64, 96)
+    with torch.inference_mode():
+        expected, found = reference(image), model.network(image)
+    assert difference(found.class_logits, expected.logits) < 1e-4
+    assert difference(found.mask_logits, expected.pred_masks) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_torchvision_detector(tmp_path: Path) -> None:
+    from torchvision.models.detection import maskrcnn_resnet50_fpn
+
+    torch.manual_seed(0)
+    reference = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=4).eval()
+    torch.save(reference.state_dict(), tmp_path / "theirs.pth")
+    model = load(tmp_path / "theirs.pth", model="mask_rcnn-torchvision_r50", device="cpu")
+    assert isinstance(model, Model)
+    assert (len(model.classes), model.network.readout) == (3, "torchvision")
+    image = torch.randn(1, 3, 64, 96)
+    with torch.inference_mode():
+        expected = reference.backbone(image)
+        found = model.network.trunk(image)
+    for theirs, ours in zip(expected.values(), found, strict=True):
+        assert difference(ours, theirs) < 1e-4
