@@ -93,8 +93,9 @@ class Encoder(nn.Module):
         return self._forms[self.training].strides
 
     def train(self: Self, mode: bool = True) -> Self:
-        """Take the output stride of this mode."""
-        reach(self.body, self._forms[mode].reaches)
+        """Take the output stride of this mode, if the modes differ."""
+        if self._forms[0] is not self._forms[1]:
+            reach(self.body, self._forms[mode].reaches)
         return super().train(mode)
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> list[Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,8 +11,6 @@ from torch.nn import functional
 from torchvision.ops import FrozenBatchNorm2d
 
 from segmentarium.nn.fpn import FeaturePyramid
-
-Self = TypeVar("Self", bound="DetectionTrunk")
 
 
 class DetectionTrunk(nn.Module):
@@ -32,20 +30,14 @@ class DetectionTrunk(nn.Module):
         self, encoder: Any, *, width: int, groups: int = 0, frozen_norm: bool, stride_first: bool
     ) -> None:
         super().__init__()
-        self.encoder, self.stride_first = encoder, stride_first
+        self.encoder = encoder
         if frozen_norm:
             freeze_norms(encoder)
+        if stride_first:
+            move_strides(encoder)
         strides = [stride for stride in encoder.strides if stride >= 4]
         self.strides = (*strides, 2 * strides[-1])
         self.pyramid = FeaturePyramid(encoder.channels[-len(strides) :], width, groups=groups)
-        self.train()
-
-    def train(self: Self, mode: bool = True) -> Self:
-        """Strides are moved again: an encoder may set them by its mode."""
-        super().train(mode)
-        if self.stride_first:
-            move_strides(self.encoder)
-        return self
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         """The maps of ``image``, which zeros to the right and below complete to whole last strides."""
