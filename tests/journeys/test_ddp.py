@@ -29,7 +29,7 @@ class Plain(nn.Module):
     def forward(self, image):
         return Semantic(self.layers(image))
 
-prepare.build = lambda name, *, classes, in_channels: Plain(classes)
+prepare.build = lambda name, *, classes, in_channels, things: Plain(classes)
 table = {"steps": 8, "batch": 4, "crop": [32, 32], "lr": 0.02, "evaluate_every": 4, "checkpoint_every": 4,
          "ema": 0.5, "clip_norm": 1.0, "device": "cpu", "loss": {"cross_entropy": 1.0, "dice": 1.0}}
 recipe = Recipe.from_dict({"model": "unet-tiny", "data": sys.argv[1], "train": table})
@@ -78,4 +78,4 @@ def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(tmp_path: P
             assert theirs["loss"] == pytest.approx(mine["loss"], abs=1e-5)
             assert theirs["terms"] == pytest.approx(mine["terms"], abs=1e-5)
         if mine["kind"] == "evaluated":
-            assert theirs["mean_iou"] == pytest.approx(mine["mean_iou"], abs=2e-3)
+            assert theirs["mean"] == pytest.approx(mine["mean"], abs=2e-3)
