@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from segmentarium.data import DataSet, open_data
+from segmentarium.data.transforms import Augment
 from segmentarium.engine.choices import choose_augment, choose_model, choose_task, choose_train, for_volumes
 from segmentarium.engine.device import Device, choose_device
 from segmentarium.engine.fingerprint import Fingerprint, fingerprint
@@ -139,7 +140,7 @@ def _draft(
         task=task,
         data=str(data.root),
         seed=seed,
-        augment=choose_augment(facts, reasons, seek_rare=not subject.by_masks),
+        augment=_augment(data, facts, subject, reasons),
         train=choose_train(facts, device, wishes, reasons, own_loss=subject.by_masks),
     )
     return (for_volumes(draft, facts, reasons, crop=crop) if data.dimensions == 3 else draft), subject
@@ -153,6 +154,13 @@ def with_valid_crop(recipe: Recipe) -> Recipe:
         return recipe
     crop = tuple(input_side(max(1, side - 2 * border)) for side in recipe.train.crop)
     return replace(recipe, train=replace(recipe.train, crop=crop))
+
+
+def _augment(data: DataSet, facts: Fingerprint, subject: Subject, reasons: dict[str, str]) -> Augment:
+    """Of pictures; volumes have their own, see :func:`for_volumes`."""
+    if data.dimensions == 3:
+        return Augment()
+    return choose_augment(facts, reasons, seek_rare=not subject.by_masks)
 
 
 class Length(NamedTuple):

@@ -208,8 +208,13 @@ class Recipe:
         return recipe
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain tables, as :meth:`from_dict` takes them; settings that are ``None`` are left out."""
-        return {key: value for key, value in _plain(asdict(self)).items() if value != {}}
+        """Plain tables, as :meth:`from_dict` takes them; settings that are ``None`` are left out.
+
+        So are tables that say nothing new and are for volumes where pictures are learnt, or the other way.
+        """
+        other = {"augment": Augment()} if len(self.train.crop) == 3 else _OF_VOLUMES
+        idle = {name for name, usual in other.items() if getattr(self, name) == usual}
+        return {key: value for key, value in _plain(asdict(self)).items() if value != {} and key not in idle}
 
     def override(self, settings: Iterable[str]) -> Recipe:
         """A new recipe with ``key.key=value`` settings, values in TOML; a bare word is a string."""
@@ -243,6 +248,9 @@ class Recipe:
         mine, theirs = flatten(self.as_dict()), flatten(other.as_dict())
         keys = [*mine, *(key for key in theirs if key not in mine)]
         return {k: (mine.get(k), theirs.get(k)) for k in keys if mine.get(k) != theirs.get(k)}
+
+
+_OF_VOLUMES: dict[str, Any] = {"volumes": Volumes(), "augment3d": Augment3d()}
 
 
 def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -140,3 +140,18 @@ def test_an_override_is_read_as_strictly(setting: str) -> None:
 def test_differences_name_the_keys() -> None:
     other = Recipe().override(["train.lr=0.5", "train.time_limit_s=5"])
     assert Recipe().differences(other) == {"train.lr": (0.001, 0.5), "train.time_limit_s": (None, 5.0)}
+
+
+def test_only_tables_that_matter_are_written(tmp_path: Path) -> None:
+    flat, deep = Recipe(), Recipe().override(["train.crop=[8, 16, 16]"])
+    assert "augment" in flat.as_dict()
+    assert "augment3d" not in flat.as_dict()
+    assert "augment" not in deep.as_dict()
+    assert {"augment3d", "volumes"} <= set(deep.as_dict())
+    bent = deep.override(["augment.hflip=0.0", "volumes.spacing_mm=[2.5, 1.0, 1.0]"])
+    assert bent.as_dict()["augment"]["hflip"] == 0.0
+    assert bent.volumes.target_mm == (2.5, 1.0, 1.0)
+    for recipe in (flat, deep, bent):
+        assert read(recipe.to_toml(), tmp_path) == recipe
+    with pytest.raises(BadRecipe, match="spacing_mm"):
+        deep.override(["volumes.spacing_mm=[1.0, 0.0, 1.0]"])

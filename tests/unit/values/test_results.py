@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -189,3 +190,17 @@ def test_every_result_can_be_drawn() -> None:
     for drawn in (objects.overlay(gray), panoptic.overlay(gray), volume.overlay(Image(np.stack([gray] * 3)))):
         assert drawn.height > 3
         assert (np.array(drawn)[:3, :4] != 100).any()
+
+
+def test_unsure_objects_are_left_out_on_request() -> None:
+    numbers = np.array([[1, 1, 0, 2], [0, 0, 0, 2]])
+    classes = Classes.named("cell")
+    found = replace(
+        Instances.from_labels(numbers, classes, class_of=0), scores=np.array([0.4, 0.5], np.float32)
+    )
+    sure = found.above(0.5)
+    assert len(sure) == 1
+    assert sure.boxes.tolist() == [[3, 0, 4, 2]]
+    assert sure.mask(0).sum() == 2
+    assert len(found.above(0.0)) == 2
+    assert len(found.above(1.0)) == 0
