@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 _COUNTS = ("pixels", "predicted", "true_positives", "false_positives", "false_negatives")
+_NAMED = 8  # so many names stand in a sentence
 SEVERITY = {"error": "[bold red]error[/bold red]", "warning": "[yellow]warning[/yellow]"}
 
 
@@ -127,7 +128,9 @@ def tell_scores(scores: Evaluation, voice: Voice) -> None:
         spread = f"  (95 %: {low:.3f} to {high:.3f})" if low is not None else ""
         voice.say(f"{title_of(name)}: [bold]{_number(value)}[/bold]{spread}")
     if facts["undefined"]:
-        voice.say(f"undefined and not averaged in: {', '.join(facts['undefined'])}")
+        more = len(facts["undefined"]) - _NAMED
+        rest = f" and {more} more" if more > 0 else ""
+        voice.say(f"undefined and not averaged in: {', '.join(facts['undefined'][:_NAMED])}{rest}")
 
 
 def tell_readings(readings: Sequence[Reading], voice: Voice) -> None:
