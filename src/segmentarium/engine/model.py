@@ -22,7 +22,7 @@ from segmentarium.engine.fitting import Result, fitted
 from segmentarium.engine.memory import out_of_memory
 from segmentarium.engine.objects import find as find_objects
 from segmentarium.engine.tiled import Band, Eye, Source, Tiling, label_bands, see_whole
-from segmentarium.errors import BadImage
+from segmentarium.errors import BadArgument, BadImage
 from segmentarium.values.classes import Classes
 from segmentarium.values.image import Image, read_image
 from segmentarium.values.instances import Instances
@@ -84,9 +84,11 @@ class Model:
         Raises:
             BadImage: it cannot be read, or does not have the network's channels.
             OutOfMemory: it does not fit in smaller pieces either.
+        BadArgument: tiles or probabilities are asked of a model that finds objects or segments.
         """
         picture = as_image(image)
         if self.task != "semantic":
+            self._refuse(probs=probs or None, tile=tile, overlap=overlap)
             found, told = self.find(picture)
             if told:
                 warnings.warn(told, stacklevel=2)
@@ -104,6 +106,16 @@ class Model:
         """The objects or segments of an image, and a sentence on what was made smaller; empty if nothing."""
         return find_objects(as_image(image).pixels, self.eye, task=self.task, classes=self.classes)
 
+    def _refuse(self, **asked: object) -> None:
+        """Objects know neither tiles nor probabilities of pixels; raises ``BadArgument`` if asked."""
+        told = [name for name, value in asked.items() if value is not None]
+        if told:
+            raise BadArgument(
+                f"{' and '.join(told)} asked of {self.name}, which finds {self.task} segments",
+                allowed="an image alone",
+                cure="leave that out, or take a model that names every pixel",
+            )
+
     def fitted(
         self, work: Callable[[Tiling], Result], *, tile: int | None = None, overlap: float | None = None
     ) -> tuple[Result, str]:
@@ -118,6 +130,8 @@ class Model:
 
         Bands that were handed on cannot be taken back, so nothing is made smaller here.
         """
+        if self.task != "semantic":
+            self._refuse(bands=True)
         return label_bands(source, self.eye, self.cut(tile, overlap), probs=probs)
 
     def cut(self, tile: int | None = None, overlap: float | None = None) -> Tiling:

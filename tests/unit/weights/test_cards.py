@@ -6,11 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import segmentarium.weights.cards as shelf
 from segmentarium.engine.catalogue import models, show
-from segmentarium.errors import BadData, SegError, UnknownName, WeightsMismatch
+from segmentarium.errors import BadArgument, BadData, SegError, UnknownName, WeightsMismatch
 from segmentarium.models import architectures, build
 from segmentarium.weights.cards import cards, find, read_card
 
@@ -129,3 +130,15 @@ def test_what_the_package_holds_is_as_its_card_says(name: str) -> None:
     assert card.path.stat().st_size < 8e6
     assert model.name == name
     assert model.task == read_card(name.split("@")[0]).task
+
+
+def test_tiles_and_probabilities_of_objects_are_refused() -> None:
+    from segmentarium.engine.load import load_pictures
+
+    model, image = load_pictures("mask_rcnn@nuclei", device="cpu"), np.zeros((32, 32, 3), np.uint8)
+    assert len(model(image).above(0.99)) == 0
+    for asked in ({"probs": True}, {"tile": 16}, {"overlap": 0.5}):
+        with pytest.raises(BadArgument, match="names every pixel"):
+            model(image, **asked)
+    with pytest.raises(BadArgument, match="bands"):
+        next(model.bands(image))
