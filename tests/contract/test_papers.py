@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +22,10 @@ from segmentarium.nn import Queries, Regions, Semantic, SemanticRegions, Truth, 
 from segmentarium.weights import fit, load_weights, read_card, save_weights
 
 PAPERS = registry.architectures()
-FOLDER = Path(registry.__file__).parent
 NAMES = [f"{paper}-{variant}" for paper in PAPERS for variant in registry.variants(paper)]
 COUNTED = [f"{paper}-{variant}" for paper in PAPERS for variant in read_card(paper).variants]
 TINY = [f"{paper}-tiny" for paper in PAPERS]
+COMPILED = [f"{paper}-tiny" for paper in PAPERS if read_card(paper).output in ("semantic", "queries")]
 OUTPUTS = {
     "semantic": Semantic,
     "queries": Queries,
@@ -90,7 +93,7 @@ def tiny(request: pytest.FixtureRequest) -> Any:
 
 @pytest.mark.parametrize("paper", PAPERS)
 def test_the_file_has_a_head_a_tiny_variant_and_a_measure(paper: str) -> None:
-    text = (FOLDER / f"{paper}.py").read_text(encoding="utf-8")
+    text = registry.file_of(paper).read_text(encoding="utf-8")
     head = ast.get_docstring(ast.parse(text)) or ""
     assert all(f"\n{word} " in head for word in ("Paper", "Origin", "Weights"))
     assert text.count("\n") <= 400
@@ -221,6 +224,21 @@ def test_is_exported(tiny: nn.Module) -> None:
     with torch.inference_mode():
         for a, b in zip(main_scores(exported(image)), main_scores(expected), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> dict[str, str]:
+    """What the compiler says of each network whose output has one shape."""
+    program = Path(__file__).with_name("compiling.py")
+    done = subprocess.run([sys.executable, program, *COMPILED], capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return {k: v for line in done.stdout.splitlines() for k, v in json.loads(line).items()}
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", COMPILED)
+def test_compiles_without_a_break(name: str, verdicts: dict[str, str]) -> None:
+    assert verdicts[name] == ""
 
 
 @pytest.mark.parametrize("name", NAMES)

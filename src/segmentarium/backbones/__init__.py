@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from segmentarium.backbones.encoder import Encoder, encoder_names
+from segmentarium.backbones.vgg import VGG
 
-__all__ = ["Encoder", "encoder_names"]
+__all__ = ["VGG", "Encoder", "encoder_names"]

@@ -22,7 +22,7 @@ from segmentarium.engine.model import SIDE_STEP, Model
 from segmentarium.engine.tiled import Tiling
 from segmentarium.engine.volume_model import VolumeModel
 from segmentarium.errors import BadData, BadRun, UnknownName, WeightsMismatch
-from segmentarium.models import ModelName, architectures, build
+from segmentarium.models import ModelName, build
 from segmentarium.values.classes import Classes
 from segmentarium.weights.cards import cards, find
 from segmentarium.weights.store import fit, load_weights
@@ -151,11 +151,11 @@ def _published(name: str) -> tuple[Path, str, str]:
     known = [
         f"{architecture}@{weights}" for architecture, card in cards().items() for weights in card.weights
     ]
-    architecture, _, weights = name.partition("@")
-    if architecture.partition("-")[0] not in architectures():
-        raise UnknownName.among("model", name, known, cure="`seg models` lists what there is")
-    parts = ModelName.parse(name)
-    if not weights:
+    try:
+        parts = ModelName.parse(name)
+    except UnknownName as error:
+        raise UnknownName.among("model", name, known, cure="`seg models` lists what there is") from error
+    if not parts.weights:
         raise UnknownName(
             f"{name!r} is a network without weights",
             allowed=", ".join(known) or "a run folder or a .safetensors file",

@@ -63,7 +63,7 @@ VARIANTS = {
         dropout=0.1, auxiliary=True,
     ),
     "small": Config(encoder="resnet18", multi_grid=(1, 2), rates=(3, 6, 9), width=128),
-    "tiny": Config(encoder="lcnet_050", multi_grid=(), rates=(1, 2, 3), width=32),
+    "tiny": Config(encoder="lcnet_050", output_stride=8, multi_grid=(), rates=(1, 2, 3), width=32),
 }  # fmt: skip
 
 

@@ -70,7 +70,7 @@ VARIANTS = {
         dropout=0.1, auxiliary=True,
     ),
     "small": Config(encoder="resnet18", rates=(3, 6, 9), width=128),
-    "tiny": Config(encoder="lcnet_050", test_stride=8, rates=(1, 2, 3), width=32),
+    "tiny": Config(encoder="lcnet_050", rates=(1, 2, 3), width=32),
 }  # fmt: skip
 
 

@@ -63,7 +63,8 @@ class Card:
     """One architecture.
 
     ``variants`` holds millions of parameters, exact to the last one; ``licence`` is that of our file;
-    ``sources`` are programs whose weights ours takes over.
+    ``sources`` are programs whose weights ours takes over. ``claim`` is what the paper reports, ``parity``
+    what ours was compared with and how close it comes.
     """
 
     title: str
@@ -72,6 +73,10 @@ class Card:
     output: str
     licence: str
     variants: dict[str, float]
+    year: int = 0
+    family: str = ""
+    claim: str = ""
+    parity: str = ""
     note: str = ""
     weights: dict[str, WeightsCard] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)

@@ -38,7 +38,7 @@ def test_names_are_taken_apart_and_put_together(text: str, parts: tuple[str, str
         "unet/../x",
         "unet tiny",
         "../unet",
-        "Unet",
+        "Unet tiny",
         "unet-a-b",
         "ünet",
     ],
@@ -46,6 +46,21 @@ def test_names_are_taken_apart_and_put_together(text: str, parts: tuple[str, str
 def test_other_names_are_refused(text: str) -> None:
     with pytest.raises(UnknownName):
         registry.build(text, classes=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("UNet", "unet"), ("U-Net", "unet"), ("DeepLabv3+", "deeplabv3plus"), ("Mask R-CNN", "mask_rcnn")],
+)
+def test_other_spellings_are_understood(text: str, name: str) -> None:
+    assert str(ModelName.parse(text)) == name
+    assert str(ModelName.parse(f"{text}@w")) == f"{name}@w"
+
+
+def test_every_spelling_means_one_network() -> None:
+    names = registry.aliases().values()
+    assert all(str(ModelName.parse(name)) == name and registry.config_of(name) for name in names)
+    assert all(str(ModelName.parse(text)) == name for text, name in registry.aliases().items())
 
 
 @pytest.mark.parametrize(
