@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from torch import nn
 
 DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
-"""Convolutions of each group, by the number of layers that the paper counts; three more are fully connected."""
+"""Convolutions of each group, by the layers that the paper counts; three more are fully connected."""
 
 WIDTHS = (64, 128, 256, 512, 512)
 """Channels of each group."""
@@ -54,4 +54,5 @@ class VGG(nn.ModuleList):
                 inputs = width
             self.append(nn.Sequential(*layers))
         if first_padding is not None:
-            self[0][0].padding = (first_padding, first_padding)
+            first = self.get_submodule("0.0")
+            first.padding = (first_padding, first_padding)  # type: ignore[assignment]
