@@ -10,12 +10,11 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from segmentarium.backbones import Encoder
 from segmentarium.engine.recipe import Train
 
-POLY_POWER = 0.9
 BETA_OF_SQUARES = 0.999
 
 
@@ -30,13 +29,15 @@ def learning_rate(train: Train, step: int) -> float:
     progress = (step - 1 - warmup) / (train.steps - warmup)
     if train.schedule == "constant":
         return train.lr
+    if train.schedule == "exponential":
+        return float(train.lr * train.decay ** (step - 1 - warmup))
     if train.schedule == "cosine":
         return train.lr * 0.5 * (1 + math.cos(math.pi * progress))
-    return float(train.lr * (1 - progress) ** POLY_POWER)
+    return float(train.lr * (1 - progress) ** train.power)
 
 
 def make_optimizer(network: nn.Module, train: Train) -> Optimizer:
-    """AdamW (fused where that is possible) or SGD; norms and biases are not decayed."""
+    """The recipe's optimiser, fused where that is possible; norms and biases are not decayed."""
     groups = [
         {"params": [p for p in some if (p.ndim > 1) == decayed], "weight_decay": train.weight_decay * decayed}
         | {"share": share}
@@ -46,8 +47,12 @@ def make_optimizer(network: nn.Module, train: Train) -> Optimizer:
     # A fused step undoes the loss scaling of precision 16 by itself, too late for clipping.
     fused = not (train.precision == "16" and train.clip_norm)
     if train.optimizer == "sgd":
-        return SGD(groups, lr=train.lr, momentum=train.momentum, nesterov=train.momentum > 0, fused=fused)
-    return AdamW(groups, lr=train.lr, betas=(train.momentum, BETA_OF_SQUARES), fused=fused)
+        nesterov = train.nesterov and train.momentum > 0
+        return SGD(groups, lr=train.lr, momentum=train.momentum, nesterov=nesterov, fused=fused)
+    if train.optimizer == "rmsprop":
+        return RMSprop(groups, lr=train.lr, momentum=train.momentum)
+    kind = AdamW if train.optimizer == "adamw" else Adam
+    return kind(groups, lr=train.lr, betas=(train.momentum, BETA_OF_SQUARES), fused=fused)
 
 
 def _shares(network: nn.Module, train: Train) -> list[tuple[list[nn.Parameter], float]]:

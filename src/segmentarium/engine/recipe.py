@@ -38,9 +38,13 @@ class Train:
         batch: images a step, over all processes together.
         crop: height and width of what the network sees, in pixels; of volumes depth, height and width.
         lr: peak learning rate.
-        momentum: of ``sgd`` (Nesterov's); the first beta of ``adamw``.
+        optimizer: of all but ``adamw``, ``weight_decay`` is added to the gradient.
+        momentum: of ``sgd`` and ``rmsprop``; the first beta of ``adamw`` and ``adam``.
+        nesterov: whether the momentum of ``sgd`` is Nesterov's; most papers before 2020 mean the plain one.
         warmup_steps: steps in which the rate rises linearly from 0 to ``lr``.
-        schedule: fall after the warm-up: ``poly`` (power 0.9), ``cosine``, or none.
+        schedule: fall after the warm-up: ``poly``, ``cosine``, ``exponential``, or none (``constant``).
+        power: of ``poly``.
+        decay: what each step multiplies the rate by, of ``exponential``.
         loss: weight of each loss by name, or a table of its ``weight`` and settings. Networks that answer
             with queries have a loss of their own and take its numbers here, such as ``points``; two-stage
             ones take none.
@@ -66,10 +70,13 @@ class Train:
     crop: tuple[int, ...] = (256, 256)
     lr: float = 1e-3
     weight_decay: float = 0.01
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "adam", "sgd", "rmsprop"] = "adamw"
     momentum: float = 0.9
+    nesterov: bool = True
     warmup_steps: int = 50
-    schedule: Literal["poly", "cosine", "constant"] = "poly"
+    schedule: Literal["poly", "cosine", "exponential", "constant"] = "poly"
+    power: float = 0.9
+    decay: float = 1.0
     loss: dict[str, float | dict[str, Any]] = field(default_factory=lambda: dict(USUAL_LOSS))
     backbone_lr: float = 1.0
     class_weights: Literal[
@@ -93,7 +100,7 @@ class Train:
             value = getattr(self, name)
             if any(v < least for v in (value if isinstance(value, tuple) else (value,))):
                 raise BadRecipe(f"recipe.train.{name}: got {_shown(value)}", allowed=f"at least {least}")
-        for name in ("lr", "border_sigma_px"):
+        for name in ("lr", "border_sigma_px", "power", "decay"):
             if getattr(self, name) <= 0:
                 raise BadRecipe(f"recipe.train.{name}: got {getattr(self, name)}", allowed="a number above 0")
         for name in ("ema", "momentum"):

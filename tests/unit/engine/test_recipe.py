@@ -86,7 +86,7 @@ def test_any_value_survives_the_file(lr: float, data: str, key: str, seed: int) 
         ("[train]\ncrop = 48", "recipe.train.crop: expected a list of int, got 48"),
         ("[train]\nloss = 1", "recipe.train.loss: expected a table, got 1"),
         ("[train]\nloss = { dice = 0 }", "recipe.train.loss: got {"),
-        ("[train]\noptimizer = 'adam'", "did you mean 'adamw'?"),
+        ("[train]\noptimizer = 'adan'", "did you mean 'adam'?"),
         ("[train]\nprecision = 16", "recipe.train.precision: got 16; allowed: '32', 'bf16', '16'"),
         ("[train]\ndeterministic = 1", "recipe.train.deterministic: expected true or false, got 1"),
         ("[augment]\nhflip = 2", "recipe.augment.hflip"),

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from segmentarium.data import write_data_set
 from segmentarium.data.loader import Batch
@@ -24,7 +25,13 @@ from segmentarium.engine.events import Evaluated, Event, Finished, Note, Started
 from segmentarium.engine.faults.finding import Finding, Severity
 from segmentarium.engine.learner import Learner
 from segmentarium.engine.memory import out_of_memory
-from segmentarium.engine.optim import learning_rate
+from segmentarium.engine.optim import (
+    learning_rate,
+    make_optimizer,
+    optimizer_tensors,
+    restore_optimizer,
+    set_rate,
+)
 from segmentarium.engine.recipe import Recipe, Train
 from segmentarium.engine.train import train
 from segmentarium.errors import BadData, BadRecipe, BadRun, CannotWrite, OutOfMemory, UnknownName
@@ -287,6 +294,28 @@ def test_the_rate_rises_and_falls_as_a_function_of_the_step() -> None:
         0.5
     )
     assert learning_rate(Train(steps=8, warmup_steps=50, lr=1.0, schedule="constant"), 3) == 1.0
+    squared = Train(steps=100, warmup_steps=0, lr=1.0, schedule="poly", power=2.0)
+    assert learning_rate(squared, 51) == pytest.approx(0.25)
+    falling = Train(steps=100, warmup_steps=0, lr=1.0, schedule="exponential", decay=0.5)
+    assert learning_rate(falling, 1) == 1.0
+    assert learning_rate(falling, 4) == pytest.approx(0.125)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd", "rmsprop"])
+def test_every_optimizer_steps_against_the_gradient_and_is_restored(optimizer: str) -> None:
+    network = nn.Linear(3, 2)
+    train = Train(optimizer=optimizer, lr=0.1, momentum=0.5, nesterov=False, weight_decay=0)
+    made = make_optimizer(network, train)
+    before = network.weight.detach().clone()
+    set_rate(made, 0.1)
+    network(torch.ones(1, 3)).sum().backward()
+    made.step()
+    assert (network.weight < before).all()
+    twin = make_optimizer(network, train)
+    restore_optimizer(twin, optimizer_tensors(made))
+    kept, had = optimizer_tensors(twin), optimizer_tensors(made)
+    assert kept.keys() == had.keys()
+    assert all(torch.equal(kept[name], had[name]) for name in had)
 
 
 def test_devices_are_chosen_with_a_reason() -> None:
