@@ -304,7 +304,7 @@ def test_the_rate_rises_and_falls_as_a_function_of_the_step() -> None:
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd", "rmsprop"])
 def test_every_optimizer_steps_against_the_gradient_and_is_restored(optimizer: str) -> None:
     network = nn.Linear(3, 2)
-    train = Train(optimizer=optimizer, lr=0.1, momentum=0.5, nesterov=False, weight_decay=0)
+    train = Train(optimizer=optimizer, lr=0.1, momentum=0.5, nesterov=False, weight_decay=0.0)
     made = make_optimizer(network, train)
     before = network.weight.detach().clone()
     set_rate(made, 0.1)
