@@ -83,7 +83,10 @@ def spoken_as_flags(words: list[str]) -> list[str]:
 
 def main(words: list[str] | None = None) -> None:
     """Run ``seg``; never returns."""
-    from segmentarium.cli import verbs  # noqa: F401  (registers the verbs; after ``app`` exists)
+    from segmentarium.cli import (  # noqa: I001  (registers the verbs, in the order of the help)
+        verbs,  # noqa: F401
+        networks,  # noqa: F401
+    )
 
     words = spoken_as_flags(sys.argv[1:] if words is None else words)
     debug = "--debug" in words

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from segmentarium.cli.app import app
 from segmentarium.cli.console import Voice
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
-Out = Annotated[Path | None, typer.Option("--output", "-o", help="Where to write.")]
-Device = Annotated[str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:1 or mps.")]
-Model = Annotated[
-    str, typer.Option("--model", "-m", help="A name (seg models), a run folder or a .safetensors file.")
-]
-TaskOption = Annotated[
-    str | None, typer.Option("--task", help="semantic, instance or panoptic; the data decide if not given.")
-]
-Data = Annotated[
-    Path, typer.Argument(help="A folder of images and masks; see 'seg check'.", show_default=False)
-]
+from segmentarium.cli.options import Data, Device, Json, Model, Out, Quiet, TaskOption
 
 
 @app.command()
@@ -44,56 +31,6 @@ def demo(
     voice.line({"kind": "demonstrated", **done.as_dict()})
     for line in done.lines():
         voice.say(line)
-
-
-@app.command()
-def models(
-    task: Annotated[str | None, typer.Option(help="Only networks for this task, such as semantic.")] = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """List every network and every weight that can be named."""
-    from segmentarium.engine.catalogue import models as run
-
-    voice = Voice(as_json=as_json, quiet=quiet)
-    rows = [row.as_dict() for row in run(task=task)]
-    voice.result(rows)
-    heads = ("name", "learns", ">million", "weights", "also takes those of")
-    cells = [_model_cells(row) for row in rows]
-    voice.table("Models", heads, cells)
-    voice.say("\nNext: [bold]seg show unet[/bold], or [bold]seg train DATA --model unet-small[/bold]")
-
-
-def _model_cells(row: dict[str, Any]) -> tuple[str, ...]:
-    count = row["parameters"]
-    millions = f"{count / 1e6:.2f}" if count else "-"
-    weights = ", ".join(row["weights"])
-    if weights:
-        weights += f" ({row['licence'].rpartition('weights ')[2]})"
-    return (row["name"], ", ".join(row["tasks"]), millions, weights or "-", ", ".join(row["sources"]) or "-")
-
-
-@app.command()
-def show(
-    model: Annotated[str, typer.Argument(help="A name from 'seg models'.", show_default=False)],
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Show one network: paper, variants, weights, scores, licence."""
-    from segmentarium.engine.catalogue import show as run
-
-    voice = Voice(as_json=as_json, quiet=quiet)
-    facts = run(model).as_dict()
-    voice.result(facts)
-    voice.table(model, ("what", "value"), [(key, _in_words(value)) for key, value in facts.items()])
-
-
-def _in_words(value: Any) -> str:
-    if isinstance(value, dict):
-        return "\n".join(f"{key}: {_in_words(inner)}" for key, inner in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_in_words, value))
-    return "-" if value is None else str(value)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from segmentarium.engine.titles import title_of
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from segmentarium.engine.bench import Row
     from segmentarium.engine.check import CheckReport
     from segmentarium.engine.evaluate import Evaluation
     from segmentarium.engine.events import Event
@@ -160,3 +161,24 @@ def _number(value: float | str | None) -> str:
     if isinstance(value, str):
         return value
     return "-" if value is None or value != value else f"{value:.3f}"
+
+
+def tell_bench(rows: Sequence[Row], voice: Voice) -> None:
+    """A table of networks with their cost, the first one being the measure of time."""
+    heads = ("network", "input", ">million", ">GFLOP", ">ms", ">images/s", ">memory MB", ">time")
+    cells = [
+        (
+            row.name,
+            " x ".join(map(str, row.cost.shape)),
+            f"{row.cost.parameters / 1e6:.2f}",
+            f"{row.cost.flops / 1e9:.1f}",
+            f"{row.cost.median_ms:.1f}",
+            f"{row.cost.images_per_s:.1f}",
+            f"{row.cost.peak_memory_mb:.0f}",
+            f"{row.ratio:.2f}",
+        )
+        for row in rows
+    ]
+    cost = rows[0].cost
+    where = f"{cost.threads} threads" if cost.device == "cpu" else cost.processor
+    voice.table(f"{cost.device} ({where}), {cost.dtype}, medians of {cost.runs} passes in turn", heads, cells)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from segmentarium.errors import UnknownName
-from segmentarium.models import ModelName
+from segmentarium.errors import BadArgument, UnknownName
+from segmentarium.models import ModelName, aliases
+from segmentarium.values.files import atomic_text
 from segmentarium.weights.cards import Card, WeightsCard, cards, read_card
+from segmentarium.weights.measured import measured
 
 GIVES: dict[str, tuple[str, ...]] = {
     "semantic": ("semantic",),
@@ -23,13 +27,22 @@ class Entry:
     """One network.
 
     Attributes:
+        family: the idea it belongs to, such as ``dilated``.
+        claim: what the paper reports; ``parity``: what ours was compared with, and how close it comes.
+        aliases: other spellings of the architecture.
         task: what it was made for; ``tasks`` are those that it learns.
         parameters: 0 where the card does not count them (an encoder by name).
         sources: programs whose weights it takes over.
+        measured: operations, memory and time where they were recorded; the file says on which machine.
     """
 
     name: str
     title: str
+    year: int
+    family: str
+    claim: str
+    parity: str
+    aliases: tuple[str, ...]
     task: str
     tasks: tuple[str, ...]
     paper: str
@@ -38,11 +51,17 @@ class Entry:
     weights: tuple[str, ...]
     sources: tuple[str, ...]
     licence: str
+    measured: Mapping[str, float]
+
+    @property
+    def architecture(self) -> str:
+        """The name without the variant."""
+        return ModelName.parse(self.name).architecture
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        lists = {key: list(getattr(self, key)) for key in ("tasks", "weights", "sources")}
-        return asdict(self) | lists
+        lists = {key: list(getattr(self, key)) for key in ("aliases", "tasks", "weights", "sources")}
+        return asdict(self) | lists | {"measured": dict(self.measured)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,22 +79,56 @@ class Details:
         return self.entry.as_dict() | {"variants": self.variants, "published": published, "note": self.note}
 
 
-def models(task: str | None = None) -> list[Entry]:
-    """Every network that has a card, the paper's own variant first; those that learn ``task`` if it is given.
+def models(task: str | None = None, *, family: str | None = None) -> list[Entry]:
+    """Every network that has a card, the paper's own variant first.
+
+    Args:
+        task: only those that learn it.
+        family: only those of it.
 
     Raises:
-        UnknownName: no network is for such a task; the nearest is offered.
+        UnknownName: no network is for such a task, or of such a family; the nearest is offered.
     """
     known = cards()
     tasks = {task for given in GIVES.values() for task in given}
     if task is not None and task not in tasks:
         raise UnknownName.among("task", task, tasks)
+    families = {card.family for card in known.values()}
+    if family is not None and family not in families:
+        raise UnknownName.among("family", family, families)
     return [
         _entry(architecture, variant, card)
         for architecture, card in known.items()
         for variant in card.variants
-        if task is None or task in GIVES[card.output]
+        if (task is None or task in GIVES[card.output]) and family in (None, card.family)
     ]
+
+
+def draw(name: str, path: Path) -> None:
+    """Write a figure of the network called ``name``, drawn from its code, as SVG.
+
+    Raises:
+        UnknownName: there is no such network.
+        BadArgument: how many objects it finds depends on the image, so that it has no fixed course.
+        CannotWrite: the file cannot be written.
+    """
+    import torch
+
+    from segmentarium.engine.diagram import diagram, svg
+    from segmentarium.models import build, config_of
+
+    parts = ModelName.parse(name)
+    if read_card(parts.architecture).output not in ("semantic", "queries"):
+        raise BadArgument(
+            f"a figure of {name}, whose course depends on what it finds",
+            allowed="networks that answer for every pixel or with queries",
+        )
+    config = config_of(name)
+    with torch.device("meta"):
+        network = build(
+            str(parts._replace(weights="")), classes=config.classes, in_channels=config.in_channels
+        )
+    atomic_text(path, svg(diagram(network), title=f"{read_card(parts.architecture).title}: {name}"))
 
 
 def show(name: str) -> Details:
@@ -108,6 +161,11 @@ def _entry(architecture: str, variant: str, card: Card) -> Entry:
     return Entry(
         name=str(ModelName(architecture, "" if first else variant)),
         title=card.title,
+        year=card.year,
+        family=card.family,
+        claim=card.claim,
+        parity=card.parity,
+        aliases=tuple(other for other, own in aliases().items() if own == architecture),
         task=card.task,
         tasks=GIVES[card.output],
         paper=card.paper,
@@ -116,6 +174,7 @@ def _entry(architecture: str, variant: str, card: Card) -> Entry:
         weights=tuple(held),
         sources=tuple(name for name, source in card.sources.items() if source.variant == variant),
         licence=", ".join([card.licence, *licences]),
+        measured=measured().networks.get(f"{architecture}-{variant}", {}),
     )
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from segmentarium.engine.memory import Peak
+from segmentarium.engine.memory import Peak, give_back
 from segmentarium.errors import BadArgument
 
 
@@ -80,49 +81,90 @@ def latency(
     Raises:
         BadArgument: no run is asked for, or the shape has no batch and channels.
     """
+    return latencies(
+        {"": network}, shapes={"": shape}, device=device, dtype=dtype, runs=runs, warm_up=warm_up, seed=seed
+    )[""]
+
+
+def latencies(
+    networks: Mapping[str, nn.Module],
+    *,
+    shapes: Mapping[str, tuple[int, ...]],
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    runs: int = 50,
+    warm_up: int = 10,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, all_: None,
+) -> dict[str, Latency]:
+    """:func:`latency` of several networks that take turns, so that a busy machine disturbs them alike.
+
+    Args:
+        shapes: of the input of each.
+        progress: told how many of all passes are done.
+
+    Raises:
+        BadArgument: no run is asked for, or a shape has no batch and channels.
+    """
     if runs < 1 or warm_up < 1:
         raise BadArgument(f"runs={runs}, warm_up={warm_up}", allowed="one or more of each")
-    if len(shape) < 3 or min(shape) < 1:
-        raise BadArgument(f"shape={shape}", allowed="batch, channels and space, such as (1, 3, 512, 512)")
-    at, was_training = torch.device(device), network.training
-    network.to(at, dtype).eval()
-    image = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(at, dtype)
+    for shape in shapes.values():
+        if len(shape) < 3 or min(shape) < 1:
+            raise BadArgument(f"shape={shape}", allowed="batch, channels and space, such as (1, 3, 512, 512)")
+    at = torch.device(device)
+    modes = {name: network.training for name, network in networks.items()}
+    draw = torch.Generator()
+    images = {name: torch.randn(shapes[name], generator=draw.manual_seed(seed)) for name in networks}
+    images = {name: image.to(at, dtype) for name, image in images.items()}
+    passes = {name: partial(network.to(at, dtype).eval(), images[name]) for name, network in networks.items()}
     try:
         with torch.inference_mode():
-            peak_mb = _peak_mb(lambda: network(image), at)  # first, while no memory is kept from other passes
-            times = _times(lambda: network(image), at, runs=runs, warm_up=warm_up)
-        flops = _flops(network, image)
+            # memory first, while none is kept from other passes
+            peaks = {name: _peak_mb(forward, at) for name, forward in passes.items()}
+            times = _times(passes, at, runs=runs, warm_up=warm_up, progress=progress)
+        flops = {name: _flops(network, images[name]) for name, network in networks.items()}
     finally:
-        network.train(was_training)
-    median = statistics.median(times)
-    return Latency(
-        device=device,
-        processor=torch.cuda.get_device_name(at) if at.type == "cuda" else platform.processor(),
-        torch=torch.__version__,
-        threads=torch.get_num_threads(),
-        shape=tuple(shape),
-        dtype=str(dtype).removeprefix("torch."),
-        runs=runs,
-        warm_up=warm_up,
-        median_ms=1e3 * median,
-        p95_ms=1e3 * float(np.percentile(times, 95)),
-        fastest_ms=1e3 * min(times),
-        images_per_s=shape[0] / median,
-        parameters=sum(p.numel() for p in network.parameters()),
-        flops=flops,
-        peak_memory_mb=peak_mb,
-    )
+        for name, network in networks.items():
+            network.train(modes[name])
+    return {
+        name: Latency(
+            device=device,
+            processor=torch.cuda.get_device_name(at) if at.type == "cuda" else platform.processor(),
+            torch=torch.__version__,
+            threads=torch.get_num_threads(),
+            shape=tuple(shapes[name]),
+            dtype=str(dtype).removeprefix("torch."),
+            runs=runs,
+            warm_up=warm_up,
+            median_ms=1e3 * statistics.median(times[name]),
+            p95_ms=1e3 * float(np.percentile(times[name], 95)),
+            fastest_ms=1e3 * min(times[name]),
+            images_per_s=shapes[name][0] / statistics.median(times[name]),
+            parameters=sum(p.numel() for p in network.parameters()),
+            flops=flops[name],
+            peak_memory_mb=peaks[name],
+        )
+        for name, network in networks.items()
+    }
 
 
-def _times(forward: Callable[[], object], at: torch.device, *, runs: int, warm_up: int) -> list[float]:
+def _times(
+    passes: Mapping[str, Callable[[], object]],
+    at: torch.device,
+    *,
+    runs: int,
+    warm_up: int,
+    progress: Callable[[int, int], None],
+) -> dict[str, list[float]]:
     """Seconds of each run; the first passes choose kernels and fill caches, and are not counted."""
-    for _ in range(warm_up):
-        _waited(forward, at)
-    times = []
-    for _ in range(runs):
-        begun = time.perf_counter()
-        _waited(forward, at)
-        times.append(time.perf_counter() - begun)
+    times: dict[str, list[float]] = {name: [] for name in passes}
+    for turn in range(warm_up + runs):
+        for place, (name, forward) in enumerate(passes.items()):
+            begun = time.perf_counter()
+            _waited(forward, at)
+            if turn >= warm_up:
+                times[name].append(time.perf_counter() - begun)
+            progress(turn * len(passes) + place + 1, (warm_up + runs) * len(passes))
     return times
 
 
@@ -141,6 +183,7 @@ def _peak_mb(forward: Callable[[], object], at: torch.device) -> float:
         before = torch.cuda.memory_allocated(at)
         _waited(forward, at)
         return (torch.cuda.max_memory_allocated(at) - before) / 1e6
+    give_back()
     with Peak(at) as peak:
         begun = time.perf_counter()
         while time.perf_counter() - begun < _LOOKED_AT_S:

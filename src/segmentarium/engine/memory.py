@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import sys
 import threading
 
@@ -26,6 +28,15 @@ def out_of_memory(error: BaseException) -> bool:
         isinstance(error, RuntimeError)
         and any(words in told for words in ("out of memory", "not enough memory", "defaultcpuallocator"))
     )
+
+
+def give_back() -> None:
+    """Hand memory that the process keeps but does not use back to the system, so that the next use shows."""
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 class Peak:

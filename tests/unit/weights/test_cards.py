@@ -142,3 +142,17 @@ def test_tiles_and_probabilities_of_objects_are_refused() -> None:
             model(image, **asked)
     with pytest.raises(BadArgument, match="bands"):
         next(model.bands(image))
+
+
+FAMILIES = {
+    "fully convolutional", "U-shaped", "dilated", "context", "transformer", "unsupervised", "region", "query",
+    "volume",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", architectures())
+def test_every_card_says_when_what_and_how_sure(name: str) -> None:
+    card = cards()[name]
+    assert 2012 <= card.year <= 2030
+    assert card.family in FAMILIES
+    assert all(text.endswith(".") and len(text) > 30 for text in (card.claim, card.parity))
