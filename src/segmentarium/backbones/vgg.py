@@ -19,6 +19,9 @@ WIDTHS = (64, 128, 256, 512, 512)
 class VGG(nn.ModuleList):
     """The groups, each a ``Sequential`` of convolutions with ReLU after each; ``channels`` are their widths.
 
+    ``name`` is what timm and torchvision call the network of these groups, its convolutions being in the same
+    order; empty if it is none of the paper's.
+
     Args:
         depths: convolutions of each group; an entry of ``DEPTHS``.
         widths: channels of each group.
@@ -43,6 +46,7 @@ class VGG(nn.ModuleList):
     ) -> None:
         super().__init__()
         self.channels = tuple(widths)
+        self.name = _published_name(tuple(depths), tuple(widths), norm=norm)
         inputs = in_channels
         for depth, width, rate in zip(depths, widths, dilations, strict=False):
             layers: list[nn.Module] = []
@@ -56,3 +60,8 @@ class VGG(nn.ModuleList):
         if first_padding is not None:
             first = self.get_submodule("0.0")
             first.padding = (first_padding, first_padding)  # type: ignore[assignment]
+
+
+def _published_name(depths: tuple[int, ...], widths: tuple[int, ...], *, norm: bool) -> str:
+    layers = next((layers for layers, known in DEPTHS.items() if known == depths), None)
+    return f"vgg{layers}{'_bn' if norm else ''}" if layers and widths == WIDTHS else ""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from torch import Tensor, nn
 
-from segmentarium.backbones import Encoder
+from segmentarium.backbones import VGG, Encoder
 from segmentarium.errors import BadRecipe, WeightsMismatch
 from segmentarium.weights.store import load_weights
 
 TIMM = "timm"
+COUNTER = "num_batches_tracked"
 
 
 def take_encoder(network: nn.Module, told: str) -> None:
@@ -24,24 +25,37 @@ def take_encoder(network: nn.Module, told: str) -> None:
         BadRecipe: the network stands on no timm model.
         WeightsMismatch: the weights cannot be had, or are of another model.
     """
-    encoder = next((part for part in network.modules() if isinstance(part, Encoder)), None)
+    encoder = next((part for part in network.modules() if _is_published(part)), None)
     if encoder is None:
         raise BadRecipe(
             f"recipe.encoder_weights: {type(network).__name__} stands on no timm model",
-            allowed="a network with an encoder of timm, such as unet-resnet34",
+            allowed="a network with an encoder of timm, such as unet-resnet34, or with a whole VGG",
             cure="leave encoder_weights out",
         )
     known = _published(encoder.name) if told == TIMM else load_weights(told)[0]
-    own = encoder.body.state_dict()
+    own = encoder.state_dict() if isinstance(encoder, VGG) else encoder.body.state_dict()
+    if isinstance(encoder, VGG):
+        known = _in_order(own, known)
     fitting = {name: known[name] for name in own if name in known and known[name].shape == own[name].shape}
-    missing = [name for name in own if name not in fitting and not name.endswith("num_batches_tracked")]
+    missing = [name for name in own if name not in fitting and not name.endswith(COUNTER)]
     if missing:
         raise WeightsMismatch(
             f"{told} lacks {len(missing)} of {len(own)} tensors of {encoder.name} ({', '.join(missing[:3])})",
             allowed=f"a state dict of timm's {encoder.name} for as many channels",
             cure="name the model they were trained with, or leave encoder_weights out",
         )
-    encoder.body.load_state_dict(own | fitting)
+    (encoder if isinstance(encoder, VGG) else encoder.body).load_state_dict(own | fitting)
+
+
+def _is_published(part: nn.Module) -> TypeGuard[Encoder | VGG]:
+    return isinstance(part, Encoder) or (isinstance(part, VGG) and bool(part.name))
+
+
+def _in_order(own: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The convolutional tensors of a published VGG by our names: both begin at the image."""
+    theirs = [value for name, value in known.items() if not name.endswith(COUNTER)]
+    ours = [name for name in own if not name.endswith(COUNTER)]
+    return dict(zip(ours, theirs, strict=False))
 
 
 def _published(name: str) -> Mapping[str, Tensor]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
+import torchvision
 
+from segmentarium.backbones import VGG
 from segmentarium.engine.encoder_weights import take_encoder
 from segmentarium.engine.load import load
 from segmentarium.engine.model import Model
@@ -152,3 +155,18 @@ def test_torchvision_detector(tmp_path: Path) -> None:
         found = model.network.trunk(image)
     for theirs, ours in zip(expected.values(), found, strict=True):
         assert difference(ours, theirs) < 1e-4
+
+
+@pytest.mark.parametrize(("name", "theirs"), [("segnet", "vgg16_bn"), ("ternausnet", "vgg11")])
+def test_a_whole_vgg_begins_with_published_weights(name: str, theirs: str, tmp_path: Path) -> None:
+    published = getattr(torchvision.models, theirs)(weights=None).features
+    safetensors.torch.save_file(
+        {f"features.{k}": v for k, v in published.state_dict().items()}, tmp_path / "vgg.safetensors"
+    )
+    network = build(name, classes=2)
+    take_encoder(network, str(tmp_path / "vgg.safetensors"))
+    mine = next(part for part in network.modules() if isinstance(part, VGG))
+    own, known = (list(part.parameters()) for part in (mine, published))
+    assert all(torch.equal(a, b) for a, b in zip(own, known, strict=True))
+    with pytest.raises(BadRecipe, match="no timm model"):
+        take_encoder(build(f"{name}-tiny", classes=2), str(tmp_path / "vgg.safetensors"))
