@@ -52,10 +52,18 @@ def _is_published(part: nn.Module) -> TypeGuard[Encoder | VGG]:
 
 
 def _in_order(own: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The convolutional tensors of a published VGG by our names: both begin at the image."""
-    theirs = [value for name, value in known.items() if not name.endswith(COUNTER)]
-    ours = [name for name in own if not name.endswith(COUNTER)]
-    return dict(zip(ours, theirs, strict=False))
+    """The convolutional tensors of a published VGG by our names: the layers of both begin at the image."""
+    found = {}
+    for kind in ("weight", "bias", "running_mean", "running_var"):
+        ours, theirs = (sorted((n for n in names if n.endswith(kind)), key=_layer) for names in (own, known))
+        found |= {mine: known[name] for mine, name in zip(ours, theirs, strict=False)}
+    return found
+
+
+def _layer(name: str) -> list[tuple[bool, int]]:
+    """Its place in the network; words, as those of the layers behind the convolutions, come last."""
+    words = name.split(".")[:-1]
+    return [(not word.isdigit(), int(word) if word.isdigit() else 0) for word in words if word != "features"]
 
 
 def _published(name: str) -> Mapping[str, Tensor]:
