@@ -53,7 +53,7 @@ def _is_published(part: nn.Module) -> TypeGuard[Encoder | VGG]:
 
 def _in_order(own: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The convolutional tensors of a published VGG by our names: the layers of both begin at the image."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for kind in ("weight", "bias", "running_mean", "running_var"):
         ours, theirs = (sorted((n for n in names if n.endswith(kind)), key=_layer) for names in (own, known))
         found |= {mine: known[name] for mine, name in zip(ours, theirs, strict=False)}
