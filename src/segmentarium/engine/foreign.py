@@ -50,7 +50,8 @@ def adopt(
         model: our network, ``deeplabv3-torchvision_r50``; without a variant the one that the source names.
         source: which program; if not given, the one whose names fit.
         classes: their names, in the order of the program's heads, ground left out where the network counts
-            none. If not given they are counted from the tensors and numbered.
+            none. If not given they are counted from the tensors and numbered. One class alone, whose program
+            asks a sigmoid, becomes the second of two, after the ground.
         where: the file, for messages.
         name: what the model is to be called.
 
@@ -65,6 +66,9 @@ def adopt(
     parts = parts._replace(variant=parts.variant or chosen.variant, weights="")
     if "bgr" in _order(chosen):
         ours = _in_rgb(ours)
+    if card.output == "semantic" and _count(str(parts), ours) == 1:
+        ours = _beside_ground(str(parts), ours)
+        classes = _ground_first(classes)
     network = _fitted(str(parts), card, ours, classes, told)
     named = _named(classes, int(network.config.classes))
     return _model(network.eval(), named, name or str(parts), program, chosen, card, device, where)
@@ -83,7 +87,10 @@ def _recognised(
     }
     misses = {}
     for name, one in wanted.items():
-        ours = _without_counters(translated(tensors, one))
+        try:
+            ours = _without_counters(translated(tensors, one))
+        except WeightsMismatch:
+            continue  # two of its names became one here: it is not of this program
         own = set(_names(str(parts._replace(variant=parts.variant or one.variant, weights=""))))
         if own == set(ours):
             return name, one, ours
@@ -129,6 +136,24 @@ def _fitted(
     counters = {name: value for name, value in network.state_dict().items() if name.endswith(COUNTER)}
     fit(network, {**tensors, **counters}, where=told)
     return network
+
+
+def _beside_ground(model: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A head for one class, read by a sigmoid, as a head for two: the ground's logit is 0, so the soft-max of
+    both is that sigmoid."""
+    channels = _channels(model, tensors)
+    one, two = (_shapes(model, classes, channels) for classes in (1, 2))
+    heads = {name: shape for name, shape in one.items() if shape != two[name]}
+    grown = dict(tensors)
+    for name, shape in heads.items():
+        for axis, (few, many) in enumerate(zip(shape, two[name], strict=True)):
+            if few != many:
+                grown[name] = torch.cat([torch.zeros_like(grown[name]), grown[name]], dim=axis)
+    return grown
+
+
+def _ground_first(classes: Sequence[str] | Classes | None) -> Sequence[str] | Classes | None:
+    return ("background", *classes) if classes is not None and len(classes) == 1 else classes
 
 
 def _things(model: str, count: int) -> int | None:

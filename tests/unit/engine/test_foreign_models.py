@@ -170,3 +170,18 @@ def test_a_whole_vgg_begins_with_published_weights(name: str, theirs: str, tmp_p
     assert all(torch.equal(a, b) for a, b in zip(own, known, strict=True))
     with pytest.raises(BadRecipe, match="no timm model"):
         take_encoder(build(f"{name}-tiny", classes=2), str(tmp_path / "vgg.safetensors"))
+
+
+def test_one_class_under_a_sigmoid_becomes_the_second_of_two(tmp_path: Path) -> None:
+    import segmentation_models_pytorch as smp
+
+    torch.manual_seed(8)
+    reference = unsettled(smp.Unet("resnet34", encoder_weights=None, classes=1))
+    torch.save(reference.state_dict(), tmp_path / "one.pth")
+    model = load(tmp_path / "one.pth", model="unet-resnet34", classes=["polyp"])
+    assert model.classes.names == ("background", "polyp")
+    image = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        share = model.network(image).logits.softmax(1)[:, 1]
+        torch.testing.assert_close(share, reference(image)[:, 0].sigmoid(), rtol=1e-3, atol=1e-4)
+    assert load(tmp_path / "one.pth", model="unet-resnet34").classes.names == ("class_0", "class_1")
