@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from segmentarium.backbones import Encoder
+from segmentarium.backbones import Backbone
 from segmentarium.engine.recipe import Train
 
 BETA_OF_SQUARES = 0.999
@@ -58,7 +58,7 @@ def make_optimizer(network: nn.Module, train: Train) -> Optimizer:
 def _shares(network: nn.Module, train: Train) -> list[tuple[list[nn.Parameter], float]]:
     """The parameters that learn, and at which share of the rate: the encoder's apart if it has its own."""
     learning = [p for p in network.parameters() if p.requires_grad]
-    encoder = next((part for part in network.modules() if isinstance(part, Encoder)), None)
+    encoder = next((part for part in network.modules() if isinstance(part, Backbone)), None)
     if train.backbone_lr == 1 or encoder is None:
         return [(learning, 1.0)]
     apart = {id(p) for p in encoder.parameters()}

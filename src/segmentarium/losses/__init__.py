@@ -32,6 +32,7 @@ from segmentarium.losses.pixelwise import (
     TopK,
     soft_cross_entropy,
 )
+from segmentarium.losses.region_mutual_information import RegionMutualInformation
 from segmentarium.losses.regions import mask_branch
 from segmentarium.losses.semantic import SemanticLoss
 from segmentarium.losses.shaped import (
@@ -70,6 +71,7 @@ __all__ = [
     "MaxDeepLabLoss",
     "OnlineHardExamples",
     "PrintedUNetPlusPlus",
+    "RegionMutualInformation",
     "SemanticLoss",
     "Sum",
     "TopK",

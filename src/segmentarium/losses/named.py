@@ -28,6 +28,7 @@ from segmentarium.losses.pixelwise import (
     PrintedUNetPlusPlus,
     TopK,
 )
+from segmentarium.losses.region_mutual_information import RegionMutualInformation
 from segmentarium.losses.shaped import (
     Boundary,
     CentrelineDice,
@@ -93,6 +94,7 @@ TERMS: dict[str, Callable[..., Loss]] = {
     "log_hausdorff": LogHausdorff,
     "cl_dice": CentrelineDice,
     "dice_cl_dice": DiceCentrelineDice,
+    "rmi": RegionMutualInformation,
     "unetr": unetr,
     "unet_plus_plus": unet_plus_plus,
     "unet_plus_plus_printed": PrintedUNetPlusPlus,

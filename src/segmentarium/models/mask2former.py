@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from segmentarium.backbones import Encoder
+from segmentarium.backbones import encoder_of
 from segmentarium.errors import UnknownName
 from segmentarium.nn import Queries, require_channels, resize
 from segmentarium.nn.attention import Attention
@@ -33,7 +33,7 @@ GROUPS = 32
 class Config:
     """What a Mask2Former is made of; the default is the paper's on ResNet-50, for COCO's panoptic classes."""
 
-    encoder: str = "resnet50"  # of timm, with maps at strides 4, 8, 16 and 32
+    encoder: str = "resnet50"  # ``swin_t`` and its kin, or of timm with maps at strides 4, 8, 16 and 32
     width: int = 256  # channels of all tokens, maps and queries ("C"), a multiple of 32
     heads: int = 8  # of all attentions
     points: int = 4  # read by each token in each map, by each head of the pixel decoder
@@ -49,6 +49,10 @@ class Config:
 VARIANTS = {
     "r50": Config(),
     "r101": Config(encoder="resnet101"),
+    "swin_t": Config(encoder="swin_t"),
+    "swin_s": Config(encoder="swin_s"),
+    "swin_b": Config(encoder="swin_b_384"),
+    "swin_l": Config(encoder="swin_l_384", queries=200),
     "small": Config(
         encoder="resnet18", width=128, pixel_layers=3, pixel_hidden=512, layers=3, hidden=512, classes=2
     ),
@@ -85,7 +89,7 @@ class Mask2Former(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config.encoder, in_channels=config.in_channels)
+        self.encoder = encoder_of(config.encoder, in_channels=config.in_channels)
         channels = dict(zip(self.encoder.strides, self.encoder.channels, strict=True))
         if not channels.keys() >= set(STRIDES):
             raise UnknownName(

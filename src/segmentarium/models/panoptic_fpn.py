@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from math import log2
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -27,6 +27,7 @@ from segmentarium.nn.fpn import ConvGroupNorm
 from segmentarium.nn.proposals import Proposing
 from segmentarium.nn.region_matching import countable
 from segmentarium.nn.roi_pooling import Pooling
+from segmentarium.nn.semantic_branch import SemanticBranch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +118,13 @@ class PanopticFPN(nn.Module):
             classes=config.things,
             strides=self.trunk.strides,
         )
-        self.semantic = SemanticBranch(config, self.trunk.strides[:-1])
+        self.semantic = SemanticBranch(
+            config.width,
+            config.semantic_width,
+            config.classes - config.things + 1,
+            strides=self.trunk.strides[:-1],
+            layer=partial(ConvGroupNorm, groups=config.semantic_groups),
+        )
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> SemanticRegions:
         maps, size = self._maps(image), image.shape[-2:]
@@ -163,36 +170,6 @@ class PanopticFPN(nn.Module):
     def _semantic(self, maps: Sequence[Tensor], size: Sequence[int]) -> Float[Tensor, "b k _ _"]:
         height, width = (-(-side // 4) for side in size)
         return self.semantic(maps)[..., :height, :width]
-
-
-class SemanticBranch(nn.Module):
-    """Every map of the pyramid by steps of two to the finest one's size, summed, and classified there.
-
-    Source: section 3, figure 3.
-    """
-
-    def __init__(self, config: Config, strides: Sequence[int]) -> None:
-        super().__init__()
-        self.levels = nn.ModuleList()
-        for stride in strides:
-            steps = int(log2(stride // strides[0]))
-            inputs, layers = config.width, nn.Sequential()
-            for _ in range(max(1, steps)):
-                layers.append(ConvGroupNorm(inputs, config.semantic_width, groups=config.semantic_groups))
-                if steps:
-                    layers.append(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
-                inputs = config.semantic_width
-            self.levels.append(layers)
-        stuff = config.classes - config.things
-        self.classify = nn.Conv2d(config.semantic_width, stuff + 1, 1)
-
-    def forward(self, maps: Sequence[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b _ _ _"]:
-        """
-        Args:
-            maps: each half as large as the one before; those beyond the levels are not looked at.
-        """
-        raised = [level(own) for level, own in zip(self.levels, maps, strict=False)]
-        return self.classify(torch.stack(raised).sum(0))
 
 
 def semantic_labels(truth: Truth, *, things: int, classes: int) -> Int[Tensor, "h w"]:
