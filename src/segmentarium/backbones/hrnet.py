@@ -7,7 +7,7 @@ they are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -54,13 +54,19 @@ W32 = HRNetConfig(width=32)
 W18 = HRNetConfig(width=18)
 W18_SMALL = HRNetConfig(width=18, bottlenecks=2, exchanges=(1, 3, 2), blocks=2)
 """The authors' W18-Small-v2."""
+PUBLISHED = {
+    "hrnet_w48": W48, "hrnet_w40": W40, "hrnet_w32": W32, "hrnet_w18": W18, "hrnet_w18_small_v2": W18_SMALL,
+}  # fmt: skip
+"""What timm calls them."""
+
 TINY = HRNetConfig(width=8, stem=16, first=16, bottlenecks=1, exchanges=(1, 1, 1), blocks=1)
 
 
 class HRNet(nn.Module):
     """The body of ``config``; the maps of its streams, finest first. A stride that does not divide rounds up.
 
-    Weights begin as He's by outputs, as the authors' for ImageNet.
+    ``name`` is what timm calls it; empty if it does not know it. Weights begin as He's by outputs, as the
+    authors' for ImageNet.
 
     Source: Sun et al. 2019, arXiv:1902.09212, section 3; Wang et al. 2019, arXiv:1904.04514, section 3.
     """
@@ -68,6 +74,8 @@ class HRNet(nn.Module):
     def __init__(self, config: HRNetConfig, *, in_channels: int = 3) -> None:
         super().__init__()
         streams = 1 if config.finest_only else 4
+        plain = replace(config, finest_only=False, up=W48.up)
+        self.name = next((name for name, known in PUBLISHED.items() if known == plain), "")
         self.channels = tuple(config.width * 2**stream for stream in range(streams))
         self.strides = tuple(4 * 2**stream for stream in range(streams))
         self.conv1 = nn.Conv2d(in_channels, config.stem, 3, 2, 1, bias=False)

@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 
 from torch import Tensor, nn
 
-from segmentarium.backbones import VGG, Encoder
+from segmentarium.backbones import VGG, Encoder, HRNet
 from segmentarium.errors import BadRecipe, WeightsMismatch
 from segmentarium.weights.store import load_weights
 
@@ -29,11 +29,12 @@ def take_encoder(network: nn.Module, told: str) -> None:
     if encoder is None:
         raise BadRecipe(
             f"recipe.encoder_weights: {type(network).__name__} stands on no timm model",
-            allowed="a network with an encoder of timm, such as unet-resnet34, or with a whole VGG",
+            allowed="a network with an encoder of timm, such as unet-resnet34, or with a whole VGG or HRNet",
             cure="leave encoder_weights out",
         )
     known = _published(encoder.name) if told == TIMM else load_weights(told)[0]
-    own = encoder.state_dict() if isinstance(encoder, VGG) else encoder.body.state_dict()
+    body = encoder.body if isinstance(encoder, Encoder) else encoder
+    own = body.state_dict()
     if isinstance(encoder, VGG):
         known = _in_order(own, known)
     fitting = {name: known[name] for name in own if name in known and known[name].shape == own[name].shape}
@@ -44,11 +45,11 @@ def take_encoder(network: nn.Module, told: str) -> None:
             allowed=f"a state dict of timm's {encoder.name} for as many channels",
             cure="name the model they were trained with, or leave encoder_weights out",
         )
-    (encoder if isinstance(encoder, VGG) else encoder.body).load_state_dict(own | fitting)
+    body.load_state_dict(own | fitting)
 
 
-def _is_published(part: nn.Module) -> TypeGuard[Encoder | VGG]:
-    return isinstance(part, Encoder) or (isinstance(part, VGG) and bool(part.name))
+def _is_published(part: nn.Module) -> TypeGuard[Encoder | HRNet | VGG]:
+    return isinstance(part, Encoder | HRNet | VGG) and bool(part.name)
 
 
 def _in_order(own: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> dict[str, Tensor]:

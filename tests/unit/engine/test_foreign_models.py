@@ -185,3 +185,13 @@ def test_one_class_under_a_sigmoid_becomes_the_second_of_two(tmp_path: Path) -> 
         share = model.network(image).logits.softmax(1)[:, 1]
         torch.testing.assert_close(share, reference(image)[:, 0].sigmoid(), rtol=1e-3, atol=1e-4)
     assert load(tmp_path / "one.pth", model="unet-resnet34").classes.names == ("class_0", "class_1")
+
+
+def test_an_hrnet_begins_with_the_weights_of_timms(tmp_path: Path) -> None:
+    import timm
+
+    theirs = timm.create_model("hrnet_w18_small_v2", pretrained=False).state_dict()
+    torch.save(theirs, tmp_path / "hrnet.pth")
+    network = build("hrnetv2-small", classes=2)
+    take_encoder(network, str(tmp_path / "hrnet.pth"))
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in network.body.state_dict().items())
