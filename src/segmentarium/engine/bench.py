@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from segmentarium.engine.device import choose_device
-from segmentarium.engine.latency import Latency, latencies
+from segmentarium.engine.latency import Latency, flops_of, latencies
 from segmentarium.engine.load import load
 from segmentarium.errors import BadArgument
 from segmentarium.models import ModelName, build
 from segmentarium.nn import geometry_of
+from segmentarium.nn.inference import prepared
 
 _DTYPES = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 
@@ -63,10 +64,14 @@ def bench(
     if precision not in _DTYPES:
         raise BadArgument(f"precision {precision!r}", allowed=", ".join(_DTYPES))
     place = choose_device(device).name
-    networks = {name: _network(name, classes=classes, channels=channels) for name in dict.fromkeys(names)}
+    networks = {
+        name: _network(name, classes=classes, channels=channels).to(place, _DTYPES[precision])
+        for name in dict.fromkeys(names)
+    }
+    shapes = {name: _shape(network, batch, side) for name, network in networks.items()}
     found = latencies(
-        networks,
-        shapes={name: _shape(network, batch, side) for name, network in networks.items()},
+        {name: prepared(network) for name, network in networks.items()},
+        shapes=shapes,
         device=place,
         dtype=_DTYPES[precision],
         runs=runs,
@@ -74,16 +79,24 @@ def bench(
         progress=progress,
     )
     first = next(iter(found.values())).median_ms if found else 1.0
-    return tuple(Row(name=name, cost=cost, ratio=cost.median_ms / first) for name, cost in found.items())
+    return tuple(
+        Row(name=name, cost=_counted(cost, networks[name], shapes[name]), ratio=cost.median_ms / first)
+        for name, cost in found.items()
+    )
+
+
+def _counted(cost: Latency, network: nn.Module, shape: tuple[int, ...]) -> Latency:
+    """``cost`` with the counts of the network as the paper has it, not as it was made ready."""
+    count = sum(p.numel() for p in network.parameters())
+    flops = flops_of(network.to("meta", torch.float32), torch.zeros(shape, device="meta"))
+    return replace(cost, parameters=count, flops=flops)
 
 
 def _network(name: str, *, classes: int, channels: int) -> nn.Module:
-    """The network laid out as the predictor lays it out."""
+    """The network, trained or not."""
     if Path(name).exists() or ModelName.parse(name).weights:
-        return load(name).network
-    network = build(name, classes=classes, in_channels=channels).eval()
-    flat = getattr(network, "dimensions", 2) == 2
-    return network.to(memory_format=torch.channels_last) if flat else network
+        return load(name, device="cpu", quick=False).network
+    return build(name, classes=classes, in_channels=channels).eval()
 
 
 def _shape(network: nn.Module, batch: int, side: int) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from segmentarium.engine.tiled import Tiling
 from segmentarium.engine.volume_model import VolumeModel
 from segmentarium.errors import UnknownName, WeightsMismatch
 from segmentarium.models import ModelName, build, config_of
+from segmentarium.nn.inference import prepared
 from segmentarium.values.classes import Classes
 from segmentarium.weights.cards import Card, read_card
 from segmentarium.weights.foreign import Source, translated
@@ -42,6 +43,7 @@ def adopt(
     device: str = "auto",
     where: Path | None = None,
     name: str = "",
+    quick: bool = True,
 ) -> Model | VolumeModel:
     """A model of ours with the state dict of another program.
 
@@ -54,6 +56,7 @@ def adopt(
             asks a sigmoid, becomes the second of two, after the ground.
         where: the file, for messages.
         name: what the model is to be called.
+        quick: made ready to answer, and no longer to be trained on.
 
     Raises:
         UnknownName: there is no such network, or no such source on its card.
@@ -71,7 +74,10 @@ def adopt(
         classes = _ground_first(classes)
     network = _fitted(str(parts), card, ours, classes, told)
     named = _named(classes, int(network.config.classes))
-    return _model(network.eval(), named, name or str(parts), program, chosen, card, device, where)
+    network = network.eval().requires_grad_(False).to(choose_device(device).name)
+    if quick:
+        network = prepared(network)
+    return _model(network, named, name or str(parts), program, chosen, card, device, where)
 
 
 def _recognised(
@@ -216,7 +222,6 @@ def _model(
     where: Path | None,
 ) -> Model | VolumeModel:
     place = choose_device(device)
-    network.requires_grad_(False)
     config: Any = network.config
     shared: dict[str, Any] = {
         "name": name,
@@ -227,10 +232,8 @@ def _model(
         "path": where,
     }
     if getattr(network, "dimensions", 2) == 3:
-        network.to(place.name)
         normalise = NormaliseVolume(channels=config.in_channels)
         return VolumeModel(normalise=normalise, patch=getattr(config, "size", PATCH), **shared)
-    network.to(memory_format=torch.channels_last).to(place.name)
     tiling = Tiling(tile=TILE, batch=1 if place.kind == "cpu" else 8, step=SIDE_STEP)
     return Model(normalise=_normalise(source, config.in_channels), tiling=tiling, task=card.task, **shared)
 

@@ -122,7 +122,7 @@ def latencies(
             # memory first, while none is kept from other passes
             peaks = {name: _peak_mb(forward, at) for name, forward in passes.items()}
             times = _times(passes, at, runs=runs, warm_up=warm_up, progress=progress)
-        flops = {name: _flops(network, images[name]) for name, network in networks.items()}
+        flops = {name: flops_of(network, images[name]) for name, network in networks.items()}
     finally:
         for name, network in networks.items():
             network.train(modes[name])
@@ -195,8 +195,10 @@ _LOOKED_AT_S = 0.1
 """The resident set is looked at every hundredth of a second: short passes are repeated until it was."""
 
 
-def _flops(network: nn.Module, image: torch.Tensor) -> int:
-    """Counted without inference mode, under which the counter sees fused operations that it does not know."""
+def flops_of(network: nn.Module, image: torch.Tensor) -> int:
+    """Floating-point operations of one pass; ``network`` and ``image`` may hold no numbers (``meta``).
+
+    Counted without inference mode, under which the counter sees fused operations that it does not know."""
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         network(image)

@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from segmentarium.data.normalise import Normalise
 from segmentarium.data.volume_normalise import NormaliseVolume
 from segmentarium.engine.device import choose_device
@@ -23,6 +21,7 @@ from segmentarium.engine.tiled import Tiling
 from segmentarium.engine.volume_model import VolumeModel
 from segmentarium.errors import BadData, BadRun, UnknownName, WeightsMismatch
 from segmentarium.models import ModelName, build
+from segmentarium.nn.inference import prepared
 from segmentarium.values.classes import Classes
 from segmentarium.weights.cards import cards, find
 from segmentarium.weights.store import fit, load_weights
@@ -37,6 +36,7 @@ def load(
     model: str = "",
     source: str = "",
     classes: Sequence[str] | Classes | None = None,
+    quick: bool = True,
 ) -> Model | VolumeModel:
     """Load a trained model.
 
@@ -47,6 +47,8 @@ def load(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         model: our network that a file of another program is for; for it, ``source`` and ``classes`` see
             :func:`segmentarium.engine.foreign.adopt`.
+        quick: made ready to answer (:func:`segmentarium.nn.inference.prepared`): the network is no longer the
+            one to train on or to export.
 
     Raises:
         UnknownName: no such name; the nearest is offered.
@@ -56,7 +58,9 @@ def load(
     if model:
         tensors, _ = load_weights(name_or_path)
         told = Path(name_or_path)
-        return adopt(tensors, model=model, source=source, classes=classes, device=device, where=told)
+        return adopt(
+            tensors, model=model, source=source, classes=classes, device=device, where=told, quick=quick
+        )
     path, digest, name = locate(name_or_path)
     tensors, metadata = load_weights(path, sha256=digest)
     card = find(*_parts(name)) if name else None
@@ -64,7 +68,14 @@ def load(
         ours = f"{ModelName.parse(name).architecture}-{card.variant}"
         named = card.classes or None
         return adopt(
-            tensors, model=ours, source=card.source, classes=named, device=device, where=path, name=name
+            tensors,
+            model=ours,
+            source=card.source,
+            classes=named,
+            device=device,
+            where=path,
+            name=name,
+            quick=quick,
         )
     facts = _facts(metadata, path)
     place = choose_device(device)
@@ -84,7 +95,9 @@ def load(
     except (BadData, UnknownName, KeyError, TypeError, ValueError, IndexError) as error:
         raise _foreign(path, f"its description is not understood ({error})") from error
     fit(network, tensors, where=str(path))
-    network.eval().requires_grad_(False)
+    network = network.eval().requires_grad_(False).to(place.name)
+    if quick:
+        network = prepared(network)
     shared: dict[str, Any] = {
         "name": name or str(facts["model"]),
         "network": network,
@@ -95,11 +108,9 @@ def load(
         "path": path,
     }
     if isinstance(normalise, NormaliseVolume):
-        network.to(place.name)
         patch = (sides[0], sides[1], sides[2])
         spacing = (steps[0], steps[1], steps[2]) if steps else None
         return VolumeModel(normalise=normalise, patch=patch, spacing_mm=spacing, **shared)
-    network.to(memory_format=torch.channels_last).to(place.name)
     tiling = Tiling(tile=(sides[0], sides[1]), batch=1 if place.kind == "cpu" else 8, step=SIDE_STEP)
     return Model(normalise=normalise, tiling=tiling, task=str(facts.get("task") or "semantic"), **shared)
 

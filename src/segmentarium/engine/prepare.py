@@ -94,7 +94,7 @@ class Prepared:
                 things=subject.things,
             )
         if name.weights and self.checkpoint is None:
-            take_over(network, load(recipe.model, device="cpu").network)
+            take_over(network, load(recipe.model, device="cpu", quick=False).network)
         if recipe.encoder_weights and self.checkpoint is None:
             take_encoder(network, recipe.encoder_weights)
         weights = None if self.borders else self.class_weights
