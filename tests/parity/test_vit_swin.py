@@ -158,15 +158,15 @@ TIMM_SWIN = Source(
     rename=(
         (r"^patch_embed\.proj", "project"),
         (r"^patch_embed\.norm", "project_norm"),
-        (r"^layers\.([1-3])\.downsample\.norm", lambda m: f"merge.{int(m[1]) - 1}.norm"),
-        (r"^layers\.([1-3])\.downsample\.reduction", lambda m: f"merge.{int(m[1]) - 1}.linear"),
+        *((rf"^layers\.{n + 1}\.downsample\.norm", f"merge.{n}.norm") for n in range(3)),
+        *((rf"^layers\.{n + 1}\.downsample\.reduction", f"merge.{n}.linear") for n in range(3)),
         (r"^layers", "stages"),
         (r"attn\.relative_position_bias_table", "attention.bias"),
         (r"attn\.proj", "attention.out"),
         (r"mlp\.fc1", "mlp.0"),
         (r"mlp\.fc2", "mlp.3"),
     ),
-)  # type: ignore[arg-type]
+)
 
 
 @pytest.mark.parametrize(
