@@ -76,6 +76,7 @@ def subject_of(data: DataSet, *, model: str, task: str = "") -> Subject:
     """
     output = output_of(model)
     _require_dimensions(data, model)
+    _require_names(data, model)
     chosen = _chosen(data, output, model, task)
     order = _order(data, chosen)
     index = np.full(len(data.classes), -1)
@@ -93,6 +94,16 @@ def _require_dimensions(data: DataSet, model: str) -> None:
             f"recipe.model: {model} is for {kinds[known]}, and {data.root} holds {kinds[data.dimensions]}",
             allowed=f"a network of {kinds[data.dimensions]}",
             cure="`seg models` lists them, for example unet_3d-small for volumes and unet-small for pictures",
+        )
+
+
+def _require_names(data: DataSet, model: str) -> None:
+    """Refuse networks whose parts have no names: a score against classes would be one of chance."""
+    if read_card(ModelName.parse(model).architecture).family == "unsupervised":
+        raise BadRecipe(
+            f"recipe.model: {model} finds parts without names, not the classes of {data.root}",
+            allowed="a network that learns from labels",
+            cure="train it in Python, on pictures alone: build(name, ...).terms(images, ())['loss']",
         )
 
 

@@ -49,3 +49,8 @@ def test_refuses_what_network_or_data_cannot(sets: dict[str, DataSet]) -> None:
         subject_of(sets["folders"], model="mask_rcnn-tiny")
     with pytest.raises(BadRecipe, match="for volumes"):
         subject_of(sets["folders"], model="unet_3d-tiny")
+
+
+def test_parts_without_names_are_not_scored_against_classes(sets: dict[str, DataSet]) -> None:
+    with pytest.raises(BadRecipe, match="parts without names"):
+        subject_of(sets["folders"], model="wnet-tiny")
