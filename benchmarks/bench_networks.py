@@ -43,7 +43,7 @@ from segmentarium.weights.foreign import translated
 SIDE, CROP, BATCH, CLASSES = 512, 256, 4, 21
 MOST_MEAN, MOST_EACH = 0.85, 1.0
 ALIKE = 1e-3
-LOUDER = 20.0  # classes and masks of untrained detectors, or they find nothing
+LOUDER, QUIETER = 4.0, 0.05  # classes and masks, and boxes, of untrained detectors: or they find nothing
 
 Work = Callable[[], Any]
 
@@ -81,8 +81,13 @@ def mask_rcnn() -> nn.Module:
 
     sizes = {"min_size": SIDE, "max_size": SIDE, "image_mean": (0.0,) * 3, "image_std": (1.0,) * 3}
     network = programs.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, **sizes)
-    network.roi_heads.box_predictor.cls_score.weight.data *= LOUDER
-    network.roi_heads.mask_predictor.mask_fcn_logits.weight.data *= LOUDER
+    for layer, factor in (
+        (network.rpn.head.bbox_pred, QUIETER),
+        (network.roi_heads.box_predictor.bbox_pred, QUIETER),
+        (network.roi_heads.box_predictor.cls_score, LOUDER),
+        (network.roi_heads.mask_predictor.mask_fcn_logits, LOUDER),
+    ):
+        layer.weight.data *= factor
     return network
 
 
