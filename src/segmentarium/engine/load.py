@@ -58,25 +58,16 @@ def load(
     if model:
         tensors, _ = load_weights(name_or_path)
         told = Path(name_or_path)
-        return adopt(
-            tensors, model=model, source=source, classes=classes, device=device, where=told, quick=quick
-        )
+        foreign: dict[str, Any] = {"source": source, "where": told, "quick": quick}
+        return adopt(tensors, model=model, classes=classes, device=device, **foreign)
     path, digest, name = locate(name_or_path)
     tensors, metadata = load_weights(path, sha256=digest)
     card = find(*_parts(name)) if name else None
     if card is not None and card.source:
         ours = f"{ModelName.parse(name).architecture}-{card.variant}"
         named = card.classes or None
-        return adopt(
-            tensors,
-            model=ours,
-            source=card.source,
-            classes=named,
-            device=device,
-            where=path,
-            name=name,
-            quick=quick,
-        )
+        whose: dict[str, Any] = {"source": card.source, "where": path, "name": name}
+        return adopt(tensors, model=ours, classes=named, device=device, quick=quick, **whose)
     facts = _facts(metadata, path)
     place = choose_device(device)
     try:
