@@ -12,6 +12,9 @@ a fused SGD, as ``seg train`` has it.
 
 Bars: prediction takes at most 0.85 of their time as a geometric mean and nowhere more than theirs; training
 steps take at most theirs. Processor time is what other jobs on the machine disturb least.
+
+Both sides compute with threads that give way when idle, as our import asks for; OMP_WAIT_POLICY=active before
+the command lets them spin.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import segmentarium  # noqa: F401  before torch, whose threads it tells how to wait
 from harness import Race
 from segmentarium.losses import MaskClassificationLoss, SemanticLoss
 from segmentarium.losses.detr import DetrLoss

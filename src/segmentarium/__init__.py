@@ -12,6 +12,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from segmentarium import waiting as waiting  # before torch is loaded
+
 __version__ = "0.1.0"
 
 _HOMES = {

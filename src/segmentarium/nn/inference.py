@@ -1,7 +1,8 @@
 """A network made ready to answer: the same answers, to a few parts in a hundred thousand, sooner.
 
 Norms are folded into convolutions. On a CPU most 3x3 convolutions are then computed by Winograd's algorithm,
-on maps that lie plane by plane; on other devices the channels of a pixel lie together.
+on maps that lie plane by plane; on other devices, and where torch's idle threads would hold up those of the
+algorithm, the channels of a pixel lie together.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch.nn import functional
 
 from segmentarium.nn.folding import folded
 from segmentarium.nn.geometry import geometry_of
+from segmentarium.waiting import GIVE_WAY
 
 SIDE = 64
 """Of the picture that a network is watched at, in pixels; volumes have half of it."""
@@ -37,9 +39,7 @@ def prepared(network: nn.Module) -> nn.Module:
     quick = folded(network, small_image(network))
     if getattr(network, "dimensions", 2) != 2:
         return quick
-    weight = next(network.parameters())
-    single = weight.device.type == "cpu" and weight.dtype == torch.float32
-    if not (single and torch.backends.nnpack.is_available()):
+    if not has_winograd(next(network.parameters())):
         return quick.to(memory_format=torch.channels_last)
     for path, module in list(quick.to(memory_format=torch.contiguous_format).named_modules()):
         if is_winograd(module):
@@ -56,6 +56,13 @@ def _channels_last(_: nn.Module, inputs: tuple[Tensor]) -> Tensor:
 
 def _plane_by_plane(_: nn.Module, __: tuple[Tensor], pooled: Tensor) -> Tensor:
     return pooled.contiguous()
+
+
+def has_winograd(weight: Tensor) -> bool:
+    """Whether Winograd's algorithm is to be had, and sooner, where and as ``weight`` is."""
+    here = weight.device.type == "cpu" and weight.dtype == torch.float32
+    undisturbed = GIVE_WAY or torch.get_num_threads() == 1
+    return here and undisturbed and torch.backends.nnpack.is_available()
 
 
 def small_image(network: Any) -> Float[Tensor, "1 c ..."]:

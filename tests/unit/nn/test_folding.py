@@ -12,7 +12,7 @@ from torch.nn import functional
 
 import segmentarium.models as registry
 from segmentarium.models import build
-from segmentarium.nn import ConvNormAct, Regions, SemanticRegions
+from segmentarium.nn import ConvNormAct, Regions, SemanticRegions, inference
 from segmentarium.nn.detection_trunk import FrozenNorm
 from segmentarium.nn.folding import Pair, consecutive, folded
 from segmentarium.nn.inference import WinogradConvolution, is_winograd, prepared, small_image
@@ -177,13 +177,23 @@ def test_every_network_answers_alike(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["unet-tiny", "deeplabv3-tiny", "hrnetv2-tiny", "mask2former-tiny"])
-def test_networks_by_winograd_answer_alike(name: str) -> None:
+def test_networks_by_winograd_answer_alike(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "GIVE_WAY", True)
     torch.manual_seed(2)
     network = lively(build(name, classes=3))
     quick, image = prepared(network), torch.rand(1, 3, 130, 97)
     assert any(isinstance(module, WinogradConvolution) for module in quick.modules())
     with torch.no_grad():
         assert_near(quick(image), network(image), 1e-3)
+
+
+def test_threads_that_spin_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = build("unet-tiny", classes=3)
+    monkeypatch.setattr(inference, "GIVE_WAY", False)
+    for threads, expected in ((2, False), (1, True)):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        found = any(isinstance(module, WinogradConvolution) for module in prepared(network).modules())
+        assert found == expected
 
 
 def test_no_norm_is_left_in_the_usual_networks() -> None:
