@@ -19,6 +19,10 @@ the command lets them spin.
 
 from __future__ import annotations
 
+import segmentarium  # noqa: F401  before torch, whose threads it tells how to wait
+
+# isort: split
+
 import argparse
 import warnings
 from collections.abc import Callable, Iterable
@@ -32,7 +36,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-import segmentarium  # noqa: F401  before torch, whose threads it tells how to wait
 from harness import Race
 from segmentarium.losses import MaskClassificationLoss, SemanticLoss
 from segmentarium.losses.detr import DetrLoss
