@@ -13,8 +13,8 @@ a fused SGD, as ``seg train`` has it.
 Bars: prediction takes at most 0.85 of their time as a geometric mean and nowhere more than theirs; training
 steps take at most theirs. Processor time is what other jobs on the machine disturb least.
 
-Both sides compute with threads that give way when idle, as our import asks for; OMP_WAIT_POLICY=active before
-the command lets them spin.
+Theirs runs in an interpreter of its own, where idle threads spin as is torch's default; ours give way, as
+``import segmentarium`` asks for.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import segmentarium  # noqa: F401  before torch, whose threads it tells how to w
 
 import argparse
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from statistics import geometric_mean
@@ -36,18 +36,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness import Race
+from harness import Apart, Race, serve
 from segmentarium.losses import MaskClassificationLoss, SemanticLoss
 from segmentarium.losses.detr import DetrLoss
 from segmentarium.models import build, config_of
 from segmentarium.nn import Truth, boxes_of
 from segmentarium.nn.inference import prepared
 from segmentarium.post import finish
-from segmentarium.values.classes import Classes
+from segmentarium.values import Classes, Instances
 from segmentarium.weights import read_card
 from segmentarium.weights.foreign import translated
 
 SIDE, CROP, BATCH, CLASSES = 512, 256, 4, 21
+RATE = {"lr": 1e-5, "momentum": 0.9}
 MOST_MEAN, MOST_EACH = 0.85, 1.0
 ALIKE = 1e-3
 LOUDER, QUIETER = 4.0, 0.05  # classes and masks, and boxes, of untrained detectors: or they find nothing
@@ -188,35 +189,51 @@ def our_answer(network: Any, image: Tensor, corners: bool | None) -> list[Any]:
     return [functional.interpolate(output.logits, (SIDE, SIDE), mode="bilinear", align_corners=corners)]
 
 
-def difference(ours: Iterable[Any], theirs: Iterable[Tensor]) -> float:
+def difference(ours: list[Any], theirs: list[Tensor]) -> float:
     """The largest, as a share of the largest value; of pasted masks, the share of pixels that differ."""
-    shares = []
-    for own, their in zip(ours, theirs, strict=True):
-        if isinstance(own, Tensor):
-            shares.append(float((own - their).abs().max() / their.abs().max()))
-        else:
-            pasted = (their > 0.5).numpy()
-            masks = np.stack([own.mask(index) for index in range(len(own))])
-            shares.append(float((masks != pasted[pasted.any((1, 2))]).mean()))  # ours leaves out empty ones
-    return max(shares)
+    if isinstance(ours[-1], Instances):
+        nearest = torch.cdist(theirs[0], ours[0]).argmin(1)  # the order of equal scores is anyone's
+        pasted = np.stack([ours[-1].mask(index) for index in nearest.tolist()])
+        masks = float((pasted != (theirs[-1] > 0.5).numpy()).mean())
+        return max(masks, difference([part[nearest] for part in ours[:-1]], theirs[:-1]))
+    return max(
+        float((own - their).abs().max() / their.abs().max()) for own, their in zip(ours, theirs, strict=True)
+    )
+
+
+def picture() -> Tensor:
+    return torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1)) * 4 - 2
+
+
+def serve_prediction(name: str, threads: int) -> None:
+    torch.set_num_threads(threads)
+    _, theirs = both(PAIRS[name])
+    theirs.eval()
+    with torch.inference_mode():
+        serve(lambda: their_answer(theirs, picture()))
 
 
 def race_prediction(name: str, rounds: int) -> Race:
     pair = PAIRS[name]
     ours, theirs = both(pair)
     ours, theirs = prepared(ours), theirs.eval()
-    image = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1)) * 4 - 2
-    turned = image.contiguous(memory_format=torch.channels_last)  # as the tiled prediction makes it
-    work: dict[str, Work] = {
-        "theirs": lambda: their_answer(theirs, image),
-        "ours": lambda: our_answer(ours, turned, pair.corners),
-    }
+    turned = picture().contiguous(memory_format=torch.channels_last)  # as the tiled prediction makes it
     with torch.inference_mode():
-        error = difference(work["ours"](), work["theirs"]())
+        error = difference(our_answer(ours, turned, pair.corners), their_answer(theirs, picture()))
         assert error < ALIKE, f"{name}: answers differ by {error:.1e}"
-        return Race(f"{name}, prediction; answers differ by {error:.1e}", unit="images").run(
-            work, rounds=rounds
-        )
+        title = f"{name}, prediction; answers differ by {error:.1e}"
+        return race(title, "prediction", name, rounds, lambda: our_answer(ours, turned, pair.corners))
+
+
+def race(title: str, kind: str, name: str, rounds: int, ours: Work, images: int = 1) -> Race:
+    """``ours`` against what ``serve_KIND`` does for ``name`` in another process."""
+    threads = torch.get_num_threads()
+    theirs = Apart(f"import bench_networks\nbench_networks.serve_{kind}({name!r}, {threads})")
+    work: dict[str, Work] = {"theirs": theirs, "ours": ours}
+    try:
+        return Race(title, work=images, unit="images").run(work, rounds=rounds)
+    finally:
+        theirs.close()
 
 
 # training ---------------------------------------------------------------------------------------------------
@@ -272,23 +289,33 @@ def step(network: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[[]
     return float(value)
 
 
-def race_training(name: str, rounds: int) -> Race:
-    ours, theirs = (network.train() for network in both(PAIRS[name]))
-    ours = ours.to(memory_format=torch.channels_last)
+def crops() -> tuple[Tensor, list[Truth], Tensor]:
+    """Images, their truths and the same as labels."""
+    images = torch.rand(BATCH, 3, CROP, CROP, generator=torch.Generator().manual_seed(3)) * 4 - 2
+    truths = [truth() for _ in images]
+    return images, truths, torch.stack([(t.masks * t.classes[:, None, None]).sum(0) for t in truths])
+
+
+def serve_training(name: str, threads: int) -> None:
+    torch.set_num_threads(threads)
+    theirs = both(PAIRS[name])[1].train()
     if hasattr(theirs, "roi_heads"):
         theirs.transform.min_size, theirs.transform.max_size = (CROP,), CROP
-    images = torch.rand(BATCH, 3, CROP, CROP, generator=torch.Generator().manual_seed(3)) * 4 - 2
+    images, truths, labels = crops()
+    optimizer = torch.optim.SGD(theirs.parameters(), **RATE)
+    serve(lambda: step(theirs, optimizer, lambda: their_loss(theirs, images, truths, labels)))
+
+
+def race_training(name: str, rounds: int) -> Race:
+    ours = both(PAIRS[name])[0].train().to(memory_format=torch.channels_last)
+    images, truths, labels = crops()
     turned = images.contiguous(memory_format=torch.channels_last)
-    truths = [truth() for _ in images]
-    labels = torch.stack([(t.masks * t.classes[:, None, None]).sum(0) for t in truths])
-    rate = {"lr": 1e-5, "momentum": 0.9}
-    plain = torch.optim.SGD(theirs.parameters(), **rate)
-    fused = torch.optim.SGD([p for p in ours.parameters() if p.requires_grad], fused=True, **rate)
-    work: dict[str, Work] = {
-        "theirs": lambda: step(theirs, plain, lambda: their_loss(theirs, images, truths, labels)),
-        "ours": lambda: step(ours, fused, lambda: our_loss(ours, turned, truths, labels)),
-    }
-    return Race(f"{name}, one training step", work=BATCH, unit="images").run(work, rounds=rounds)
+    optimizer = torch.optim.SGD([p for p in ours.parameters() if p.requires_grad], fused=True, **RATE)
+
+    def work() -> float:
+        return step(ours, optimizer, lambda: our_loss(ours, turned, truths, labels))
+
+    return race(f"{name}, one training step", "training", name, rounds, work, images=BATCH)
 
 
 # the table --------------------------------------------------------------------------------------------------
