@@ -13,7 +13,7 @@ a fused SGD, as ``seg train`` has it.
 Bars: prediction takes at most 0.85 of their time as a geometric mean and nowhere more than theirs; training
 steps take at most theirs. Processor time is what other jobs on the machine disturb least.
 
-Theirs runs in an interpreter of its own, where idle threads spin as is torch's default; ours give way, as
+Theirs runs in an interpreter of its own, where idle threads spin as long as is torch's default; ours as
 ``import segmentarium`` asks for.
 """
 

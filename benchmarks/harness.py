@@ -70,7 +70,8 @@ class Apart:
     """
 
     def __init__(self, program: str) -> None:
-        usual = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+        ours = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+        usual = {name: value for name, value in os.environ.items() if name not in ours}
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", f"import torch\n{program}"],
             cwd=Path(__file__).parent,

@@ -12,10 +12,11 @@ from torch.nn import functional
 
 import segmentarium.models as registry
 from segmentarium.models import build
-from segmentarium.nn import ConvNormAct, Regions, SemanticRegions, inference
+from segmentarium.nn import Regions, SemanticRegions, winograd
 from segmentarium.nn.detection_trunk import FrozenNorm
 from segmentarium.nn.folding import Pair, consecutive, folded
-from segmentarium.nn.inference import WinogradConvolution, is_winograd, prepared, small_image
+from segmentarium.nn.inference import prepared, small_image
+from segmentarium.nn.winograd import WinogradConvolution
 
 TINY = [f"{name}-tiny" for name in registry.architectures()]
 
@@ -178,7 +179,7 @@ def test_every_network_answers_alike(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["unet-tiny", "deeplabv3-tiny", "hrnetv2-tiny", "mask2former-tiny"])
 def test_networks_by_winograd_answer_alike(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference, "GIVE_WAY", True)
+    monkeypatch.setattr(winograd, "GIVE_WAY", True)
     torch.manual_seed(2)
     network = lively(build(name, classes=3))
     quick, image = prepared(network), torch.rand(1, 3, 130, 97)
@@ -189,7 +190,7 @@ def test_networks_by_winograd_answer_alike(name: str, monkeypatch: pytest.Monkey
 
 def test_threads_that_spin_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     network = build("unet-tiny", classes=3)
-    monkeypatch.setattr(inference, "GIVE_WAY", False)
+    monkeypatch.setattr(winograd, "GIVE_WAY", False)
     for threads, expected in ((2, False), (1, True)):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         found = any(isinstance(module, WinogradConvolution) for module in prepared(network).modules())
@@ -201,34 +202,3 @@ def test_no_norm_is_left_in_the_usual_networks() -> None:
         network = lively(build(name, classes=3))
         assert norms(network) > 0
         assert norms(prepared(network)) == 0
-
-
-@pytest.mark.parametrize(
-    ("images", "step", "size"),
-    [(1, 1, (40, 51)), (1, 2, (50, 67)), (3, 1, (31, 30)), (2, 3, (64, 50)), (1, 1, (4, 5))],
-)
-@torch.no_grad()
-def test_winograd_equals_the_convolution(images: int, step: int, size: tuple[int, int]) -> None:
-    torch.manual_seed(4)
-    plain = nn.Conv2d(16, 24, 3, padding=step, dilation=step, bias=images > 1)
-    maps = torch.rand(images, 16, *size)
-    quick = WinogradConvolution(plain)
-    for own in (maps, maps.to(memory_format=torch.channels_last), maps[..., :0]):
-        if own.numel():
-            assert_near(quick(own), plain(own), 1e-4)
-    assert_near(quick.double()(maps.double()), plain.double()(maps.double()), 1e-12)
-
-
-def test_where_winograd_is_for() -> None:
-    assert is_winograd(nn.Conv2d(16, 16, 3, padding=2, dilation=2))
-    for other in (
-        nn.Conv2d(16, 16, 3),
-        nn.Conv2d(16, 16, 3, 2, 1),
-        nn.Conv2d(16, 16, 5, padding=2),
-        nn.Conv2d(16, 16, 3, padding=1, groups=2),
-        nn.Conv2d(3, 16, 3, padding=1),
-        nn.Conv2d(16, 16, 3, padding="same"),
-        nn.Conv2d(16, 16, 3, padding=1, padding_mode="circular"),
-        ConvNormAct(16, 16),
-    ):
-        assert not is_winograd(other)
