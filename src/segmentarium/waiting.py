@@ -1,9 +1,9 @@
 """How the threads of OpenMP, with which torch computes, wait for work.
 
-By default they spin for about a millisecond after each operation and keep the cores busy with nothing: our own
-compiled loops, the readers of data and NNPACK, which have threads of their own, then come late. To sleep at
-once is no better, as to wake takes long beside the small operations of a training step. So they are asked to
-spin for some ten microseconds; what each costs stands in the log.
+By default they spin for about a millisecond after each operation and keep the cores busy with nothing: our
+own compiled loops, the readers of data and NNPACK, which have threads of their own, then come late. To sleep
+at once is no better, as to wake takes long beside the small operations of a training step. So they are asked
+to spin for some ten microseconds; what each costs stands in the log.
 
 OpenMP asks the environment once, when it is loaded, so this must be imported before torch is.
 """

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 import segmentarium.models as registry
 from segmentarium.models import build
-from segmentarium.nn import Regions, SemanticRegions, winograd
+from segmentarium.nn import Regions, SemanticRegions, inference, winograd
 from segmentarium.nn.detection_trunk import FrozenNorm
 from segmentarium.nn.folding import Pair, consecutive, folded
 from segmentarium.nn.inference import prepared, small_image
@@ -180,21 +180,38 @@ def test_every_network_answers_alike(name: str) -> None:
 @pytest.mark.parametrize("name", ["unet-tiny", "deeplabv3-tiny", "hrnetv2-tiny", "mask2former-tiny"])
 def test_networks_by_winograd_answer_alike(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(winograd, "GIVE_WAY", True)
+    monkeypatch.setattr(inference, "LEAST_WIDE", 0.0)
     torch.manual_seed(2)
     network = lively(build(name, classes=3))
     quick, image = prepared(network), torch.rand(1, 3, 130, 97)
-    assert any(isinstance(module, WinogradConvolution) for module in quick.modules())
+    assert is_by_winograd(quick)
     with torch.no_grad():
         assert_near(quick(image), network(image), 1e-3)
 
 
+def is_by_winograd(network: nn.Module) -> bool:
+    return any(isinstance(module, WinogradConvolution) for module in network.modules())
+
+
 def test_threads_that_spin_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = build("unet-tiny", classes=3)
+    network = build("fpn_segmentation-tiny", classes=3)
+    monkeypatch.setattr(inference, "LEAST_WIDE", 0.0)
     monkeypatch.setattr(winograd, "GIVE_WAY", False)
     for threads, expected in ((2, False), (1, True)):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        found = any(isinstance(module, WinogradConvolution) for module in prepared(network).modules())
-        assert found == expected
+        assert is_by_winograd(prepared(network)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("unet-small", 0.52), ("hrnetv2-small", 0.58), ("linknet-resnet18", 0.9), ("segmenter_mask-tiny", 0.0)],
+)
+def test_narrow_networks_go_without(name: str, expected: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd, "GIVE_WAY", True)
+    network = build(name, classes=3)
+    share = inference.wide_share(network, small_image(network))
+    assert share == pytest.approx(expected, abs=0.08)
+    assert is_by_winograd(prepared(network)) == (share >= inference.LEAST_WIDE)
 
 
 def test_no_norm_is_left_in_the_usual_networks() -> None:
