@@ -4,7 +4,7 @@
 check: test lint
 
 test:
-	python -m pytest
+	python -m pytest -n auto --dist worksteal
 
 lint:
 	ruff check .
