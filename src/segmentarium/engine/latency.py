@@ -195,7 +195,7 @@ _LOOKED_AT_S = 0.1
 """The resident set is looked at every hundredth of a second: short passes are repeated until it was."""
 
 
-def flops_of(network: nn.Module, image: torch.Tensor) -> int:
+def flops_of(network: Callable[[torch.Tensor], object], image: torch.Tensor) -> int:
     """Floating-point operations of one pass; ``network`` and ``image`` may hold no numbers (``meta``).
 
     Counted without inference mode, under which the counter sees fused operations that it does not know."""

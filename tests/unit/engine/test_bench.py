@@ -34,3 +34,8 @@ def test_what_is_unknown_is_said() -> None:
         bench(["unt-tiny"])
     with pytest.raises(BadArgument, match="precision 'half'"):
         bench(["unet-tiny"], precision="half")
+
+
+def test_a_network_that_thins_out_what_it_finds_is_counted_on_an_image() -> None:
+    (row,) = bench(["mask_rcnn-tiny"], side=64, classes=3, runs=1)
+    assert row.cost.flops > 1e6
