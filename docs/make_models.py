@@ -22,10 +22,10 @@ import segmentarium  # noqa: F401  before torch, whose threads it tells how to w
 # isort: split
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from segmentarium.engine.bench import bench
 from segmentarium.engine.catalogue import Entry, draw, models
+from segmentarium.engine.latency import flops_of
 from segmentarium.errors import BadArgument
 from segmentarium.models import aliases, build, config_of, dimensions, file_of
 from segmentarium.nn import geometry_of
@@ -199,16 +199,14 @@ def _timed(entry: Entry) -> dict[str, float]:
 def _counted(entry: Entry) -> dict[str, float]:
     """Operations, counted without computing; none where the course depends on the image."""
     config = config_of(entry.name)
-    with torch.device("meta"), torch.no_grad():
+    with torch.device("meta"):
         network = build(entry.name, classes=config.classes, in_channels=config.in_channels).eval()
-        side = SIDE if dimensions(entry.name) == 2 else SIDE // 4
-        sides = [geometry_of(network).input_side(side)] * dimensions(entry.name)
-        with FlopCounterMode(display=False) as counter:
-            try:
-                network(torch.zeros(1, config.in_channels, *sides))
-            except NotImplementedError:
-                return {}
-    return {"gflop": round(counter.get_total_flops() / 1e9, 2)}
+    side = SIDE if dimensions(entry.name) == 2 else SIDE // 4
+    sides = [geometry_of(network).input_side(side)] * dimensions(entry.name)
+    try:
+        return {"gflop": round(flops_of(network, (1, config.in_channels, *sides)) / 1e9, 2)}
+    except NotImplementedError:
+        return {}
 
 
 if __name__ == "__main__":

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import nn
 
 from segmentarium.engine.device import choose_device
 from segmentarium.engine.latency import Latency, flops_of, latencies
@@ -89,22 +88,7 @@ def bench(
 def _counted(cost: Latency, network: nn.Module, shape: tuple[int, ...]) -> Latency:
     """``cost`` with the counts of the network as the paper has it, not as it was made ready."""
     count = sum(p.numel() for p in network.parameters())
-    return replace(cost, parameters=count, flops=_flops(network.float(), shape))
-
-
-def _flops(network: nn.Module, shape: tuple[int, ...]) -> int:
-    """Counted without computing; of a network that thins out what it finds, on noise."""
-    held = dict(network.named_parameters()) | dict(network.named_buffers())
-    empty = {name: tensor.to("meta") for name, tensor in held.items()}
-
-    def walked(image: Tensor) -> object:
-        return functional_call(network, empty, (image,))
-
-    try:
-        return flops_of(walked, torch.zeros(shape, device="meta"))
-    except NotImplementedError:
-        device = next(iter(held.values())).device
-        return flops_of(network, torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(device))
+    return replace(cost, parameters=count, flops=flops_of(network.float(), shape))
 
 
 def _network(name: str, *, classes: int, channels: int) -> nn.Module:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from segmentarium.engine.memory import Peak, give_back
@@ -122,7 +123,7 @@ def latencies(
             # memory first, while none is kept from other passes
             peaks = {name: _peak_mb(forward, at) for name, forward in passes.items()}
             times = _times(passes, at, runs=runs, warm_up=warm_up, progress=progress)
-        flops = {name: flops_of(network, images[name]) for name, network in networks.items()}
+        flops = {name: flops_of(network, tuple(shapes[name])) for name, network in networks.items()}
     finally:
         for name, network in networks.items():
             network.train(modes[name])
@@ -195,11 +196,27 @@ _LOOKED_AT_S = 0.1
 """The resident set is looked at every hundredth of a second: short passes are repeated until it was."""
 
 
-def flops_of(network: Callable[[torch.Tensor], object], image: torch.Tensor) -> int:
-    """Floating-point operations of one pass; ``network`` and ``image`` may hold no numbers (``meta``).
+def flops_of(network: nn.Module, shape: tuple[int, ...]) -> int:
+    """Floating-point operations of one pass, counted without computing.
 
-    Counted without inference mode, under which the counter sees fused operations that it does not know."""
+    Of a network that thins out what it finds they depend on the image: it is given noise.
+
+    Raises:
+        NotImplementedError: such a network without numbers (``meta``).
+    """
+    held = {name: tensor.detach() for name, tensor in (*network.named_parameters(), *network.named_buffers())}
+    empty = {name: tensor.to("meta") for name, tensor in held.items()}
+    noise = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    noise = noise.to(next(network.parameters()))
+    try:
+        return _counted(network, empty, noise.to("meta"))
+    except NotImplementedError:
+        return _counted(network, held, noise)
+
+
+def _counted(network: nn.Module, held: dict[str, torch.Tensor], image: torch.Tensor) -> int:
+    """Not in inference mode, in which the counter sees fused operations that it does not know."""
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        network(image)
+        functional_call(network, held, (image,))
     return int(counter.get_total_flops())

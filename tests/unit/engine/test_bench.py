@@ -39,3 +39,8 @@ def test_what_is_unknown_is_said() -> None:
 def test_a_network_that_thins_out_what_it_finds_is_counted_on_an_image() -> None:
     (row,) = bench(["mask_rcnn-tiny"], side=64, classes=3, runs=1)
     assert row.cost.flops > 1e6
+
+
+def test_the_count_does_not_depend_on_the_precision() -> None:
+    (full,), (half,) = (bench(["unet-tiny"], side=64, runs=1, precision=kind) for kind in ("32", "bf16"))
+    assert full.cost.flops == half.cost.flops > 1e6
