@@ -78,7 +78,7 @@ def page(name: str, card: Card, entries: list[Entry]) -> str:
 def overview(entries: dict[str, list[Entry]]) -> str:
     """All papers in one table for each family."""
     where = record.measured().where
-    lines = [HEAD.format(where=f"Measured on {where}. " if where else "", reference=REFERENCE)]
+    lines = [HEAD.format(where=f"Measured on {where}.\n" if where else "", reference=REFERENCE)]
     by_family = sorted(entries.values(), key=lambda own: (own[0].family, own[0].year, own[0].name))
     for family, group in groupby(by_family, key=lambda own: own[0].family):
         lines += [f"## {family[0].upper()}{family[1:]}", "", *_heads("network", "year", "learns")]
@@ -174,7 +174,7 @@ def measure() -> None:
         found[name] = _counted(entry) | (_timed(entry) if _is_timed(entry) else {})
         print(name, found[name], flush=True)
     where = (
-        f"{platform.machine()} with {torch.get_num_threads()} thread(s), float32, one image of "
+        f"{platform.machine()} with {torch.get_num_threads()} threads, float32, one image of "
         f"{TIMED_SIDE} x {TIMED_SIDE} pixels (volumes {TIMED_SIDE // 4} a side), medians of {RUNS} passes"
     )
     record.FILE.write_text(json.dumps({"where": where, "networks": found}, indent=1) + "\n", encoding="utf-8")

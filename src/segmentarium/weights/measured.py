@@ -34,4 +34,7 @@ def measured() -> Measured:
     if not FILE.is_file():
         return Measured("", {})
     table = json.loads(FILE.read_text(encoding="utf-8"))
-    return Measured(str(table["where"]), table["networks"])
+    costs = {
+        name: {key: float(value) for key, value in own.items()} for name, own in table["networks"].items()
+    }
+    return Measured(str(table["where"]), costs)
