@@ -15,6 +15,9 @@ from torch.nn import functional
 
 from segmentarium.waiting import GIVE_WAY
 
+HERE = torch.backends.nnpack.is_available()
+"""Whether this machine has NNPACK. It must be asked once in a process: that also makes it ready."""
+
 TILE = 6
 """Pixels a side that come of one transform, which takes 64 multiplications in place of 9 a pixel."""
 
@@ -30,9 +33,12 @@ def has_winograd(weight: Tensor) -> bool:
 
     NNPACK has threads of its own; those of torch would keep the cores from them, unless they give way.
     """
-    here = weight.device.type == "cpu" and weight.dtype == torch.float32
     undisturbed = GIVE_WAY or torch.get_num_threads() == 1
-    return here and undisturbed and torch.backends.nnpack.is_available()
+    return undisturbed and _is_possible(weight)
+
+
+def _is_possible(values: Tensor) -> bool:
+    return HERE and values.device.type == "cpu" and values.dtype == torch.float32
 
 
 def is_winograd(module: nn.Module) -> bool:
@@ -115,6 +121,6 @@ class WinogradConvolution(nn.Conv2d):
 
     def forward(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
         sheet = Sheet(maps, self.dilation[0])
-        if maps.device.type != "cpu" or maps.dtype != torch.float32 or not sheet.worthwhile:
-            return super().forward(maps)
-        return sheet.convolve(maps, self.weight, self.bias)
+        if _is_possible(maps) and sheet.worthwhile:
+            return sheet.convolve(maps, self.weight, self.bias)
+        return super().forward(maps)

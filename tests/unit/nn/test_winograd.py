@@ -1,4 +1,4 @@
-"""Winograd's algorithm beside the usual one: answers, slopes, and where it is left alone."""
+"""Winograd's algorithm beside the usual one: answers, when it is used, and where it is left alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from segmentarium.nn import ConvNormAct
-from segmentarium.nn.winograd import WinogradConvolution, is_winograd
+from segmentarium.nn.winograd import HERE, Sheet, WinogradConvolution, is_winograd
 
 
 def assert_near(seen: Tensor, expected: Tensor, tolerance: float) -> None:
@@ -28,6 +28,24 @@ def test_winograd_equals_the_convolution(images: int, step: int, size: tuple[int
         if own.numel():
             assert_near(quick(own), plain(own), 1e-4)
     assert_near(quick.double()(maps.double()), plain.double()(maps.double()), 1e-12)
+
+
+@pytest.mark.skipif(not HERE, reason="NNPACK is not to be had here")
+@torch.no_grad()
+def test_winograd_is_used_where_it_saves_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    convolve = Sheet.convolve
+
+    def counted(sheet: Sheet, maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        seen.append(sheet.height)
+        return convolve(sheet, maps, weight, bias)
+
+    monkeypatch.setattr(Sheet, "convolve", counted)
+    quick = WinogradConvolution(nn.Conv2d(16, 24, 3, padding=1))
+    quick(torch.rand(1, 16, 48, 50))
+    quick(torch.rand(1, 16, 4, 5))
+    quick.double()(torch.rand(1, 16, 54, 50, dtype=torch.float64))
+    assert seen == [48]
 
 
 def test_where_winograd_is_for() -> None:
