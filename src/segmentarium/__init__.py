@@ -46,10 +46,12 @@ __all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "classical":
+        return import_module("segmentarium.classical")
     if name not in _HOMES:
         raise AttributeError(f"module 'segmentarium' has no attribute {name!r}")
     return getattr(import_module(f"segmentarium.{_HOMES[name]}"), _CALLED.get(name, name))
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*__all__, "__version__", "classical"]

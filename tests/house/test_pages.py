@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from segmentarium.engine.methods import methods
 from segmentarium.models import architectures
 from segmentarium.weights.cards import read_card
 
@@ -23,7 +24,7 @@ def made_by(name: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["losses", "metrics"])
+@pytest.mark.parametrize("name", ["classical", "losses", "metrics"])
 def test_the_page_is_the_one_made_from_the_code(name: str) -> None:
     page = (DOCS / f"{name}.md").read_text(encoding="utf-8")
     assert page == made_by(name).page(), f"run: python docs/make_{name}.py"
@@ -44,3 +45,12 @@ def test_the_page_of_each_paper_is_the_one_made_from_code_and_card(name: str, mo
 def test_every_paper_of_a_fixed_course_has_a_figure(name: str) -> None:
     drawn = (DOCS / "models" / "figures" / f"{name}.svg").is_file()
     assert drawn == (read_card(name).output in ("semantic", "queries"))
+
+
+def test_every_classical_method_has_its_pictures() -> None:
+    told = made_by("classical").told()
+    missing = {name for names in methods().values() for name in names} - {"dense_crf"} - set(told)
+    assert not missing
+    for name, examples in told.items():
+        assert set(examples) == {"good", "bad"}
+        assert all((DOCS / "classical" / f"{name}_{kind}.jpg").is_file() for kind in examples)

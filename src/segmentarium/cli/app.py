@@ -25,13 +25,15 @@ _ASSIGNMENT = re.compile(r"(?P<key>[a-z][a-z_-]*)=(?P<value>.*)", re.DOTALL)
 class Verbs(TyperGroup):
     """A group of verbs that offers the nearest one for a word it does not know."""
 
+    kind = "verb"
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the verb; raises a usage error (exit 2) that names the nearest."""
         known = self.list_commands(ctx)
         if args and args[0] not in known and not args[0].startswith("-"):
             near = get_close_matches(args[0], known, n=1, cutoff=0.4)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            ctx.fail(f"unknown verb {args[0]!r}.{hint} Verbs: {', '.join(known)}.")
+            ctx.fail(f"unknown {self.kind} {args[0]!r}.{hint} {self.kind.title()}s: {', '.join(known)}.")
         return super().resolve_command(ctx, args)
 
 
@@ -86,6 +88,7 @@ def main(words: list[str] | None = None) -> None:
     from segmentarium.cli import (  # noqa: I001  (registers the verbs, in the order of the help)
         verbs,  # noqa: F401
         networks,  # noqa: F401
+        classical,  # noqa: F401
     )
 
     words = spoken_as_flags(sys.argv[1:] if words is None else words)

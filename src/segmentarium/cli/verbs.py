@@ -172,6 +172,7 @@ def predict(
         float | None, typer.Option(help="Share of a tile that its neighbour sees too.")
     ] = None,
     score: Annotated[float, typer.Option(help="Leave out objects of a lower score.")] = 0.5,
+    crf: Annotated[bool, typer.Option("--crf", help="Refine labels by a fully connected field.")] = False,
     save_prob: Annotated[bool, typer.Option("--save-prob", help="Also write probabilities as .npz.")] = False,
     overlay: Annotated[
         bool, typer.Option("--overlay/--no-overlay", help="Draw the mask over the picture.")
@@ -198,6 +199,7 @@ def predict(
         tile=tile,
         overlap=overlap,
         score=score,
+        crf=crf,
         probs=save_prob,
         overlay=overlay,
         overwrite=exist_ok,

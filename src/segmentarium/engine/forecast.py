@@ -13,9 +13,9 @@ import torch
 from segmentarium.data.batch import Batch
 from segmentarium.engine.doors import Door, door_of, placed
 from segmentarium.engine.memory import Peak
+from segmentarium.engine.networks import make
 from segmentarium.engine.recipe import Recipe
 from segmentarium.engine.subject import Subject
-from segmentarium.models import build
 from segmentarium.nn import Truth
 
 _SQUARES = 8
@@ -68,8 +68,12 @@ def measure(recipe: Recipe, subject: Subject, *, in_channels: int, device: str, 
     """Time ``steps`` training steps after one to warm up, and one prediction, on noise."""
     train = recipe.train
     on = torch.device(device)
-    network: Any = build(
-        recipe.model, classes=len(subject.classes), in_channels=in_channels, things=subject.things
+    network: Any = make(
+        recipe.model,
+        refine=recipe.refine,
+        classes=len(subject.classes),
+        in_channels=in_channels,
+        things=subject.things,
     )
     layout = torch.channels_last if len(train.crop) == 2 else torch.channels_last_3d
     network = network.to(on, memory_format=layout)

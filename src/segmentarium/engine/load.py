@@ -17,10 +17,11 @@ from segmentarium.data.volume_normalise import NormaliseVolume
 from segmentarium.engine.device import choose_device
 from segmentarium.engine.foreign import adopt
 from segmentarium.engine.model import SIDE_STEP, Model
+from segmentarium.engine.networks import make
 from segmentarium.engine.tiled import Tiling
 from segmentarium.engine.volume_model import VolumeModel
 from segmentarium.errors import BadData, BadRun, UnknownName, WeightsMismatch
-from segmentarium.models import ModelName, build
+from segmentarium.models import ModelName
 from segmentarium.nn.inference import prepared
 from segmentarium.values.classes import Classes
 from segmentarium.weights.cards import cards, find
@@ -72,8 +73,9 @@ def load(
     place = choose_device(device)
     try:
         classes = Classes.from_json(facts["classes"])
-        network = build(
+        network = make(
             str(facts["model"]),
+            refine=str(facts.get("refine") or ""),
             classes=len(classes),
             in_channels=int(facts["in_channels"]),
             things=sum(c.thing for c in classes) if facts.get("task") == "panoptic" else None,

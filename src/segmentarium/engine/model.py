@@ -20,6 +20,7 @@ from segmentarium.data.normalise import Normalise
 from segmentarium.engine.device import Device
 from segmentarium.engine.fitting import Result, fitted
 from segmentarium.engine.memory import out_of_memory
+from segmentarium.engine.networks import show_levels
 from segmentarium.engine.objects import find as find_objects
 from segmentarium.engine.tiled import Band, Eye, Source, Tiling, label_bands, see_whole
 from segmentarium.errors import BadArgument, BadImage
@@ -60,6 +61,9 @@ class Model:
     ignore_id: int = 255
     facts: Mapping[str, Any] = field(default_factory=dict)
     path: Path | None = None
+
+    def __post_init__(self) -> None:
+        show_levels(self.network, self.normalise)
 
     @property
     def eye(self) -> Eye:

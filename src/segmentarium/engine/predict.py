@@ -9,14 +9,13 @@ is not enough (``a.png`` beside ``a.jpg``), the suffix joins the stem.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from segmentarium.engine.listing import Listing, refuse_loss
 from segmentarium.engine.load import load
 from segmentarium.engine.model import Model
 from segmentarium.engine.panels import SURE
@@ -24,7 +23,7 @@ from segmentarium.engine.sources import find_images, is_volume, output_stems
 from segmentarium.engine.volume_model import VolumeModel
 from segmentarium.engine.written import Order, write
 from segmentarium.errors import BadData, BadRecipe, CannotWrite, SegError
-from segmentarium.values.files import atomic_json, ensure_folder
+from segmentarium.values.files import ensure_folder
 
 LISTING = "predictions.json"
 
@@ -84,6 +83,7 @@ def predict(
     tile: int | None = None,
     overlap: float | None = None,
     score: float = SURE,
+    crf: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Iterator[Prediction]:
@@ -101,6 +101,7 @@ def predict(
         probs: whether to write probabilities, too; they need ``2 k`` bytes a pixel of memory.
         tile, overlap: as for a call of :class:`Model`.
         score: objects of a lower score are left out.
+        crf: refine labels by a fully connected field over the whole picture.
         progress: called with the number of images done and of all.
 
     Raises:
@@ -112,13 +113,14 @@ def predict(
     found = find_images(given)
     seer = model if isinstance(model, Model | VolumeModel) else load(model, device=device)
     _refuse_others(found, seer)
-    order = Order(model=seer, overlay=overlay, probs=probs, tile=tile, overlap=overlap, score=score)
+    order = Order(model=seer, overlay=overlay, probs=probs, tile=tile, overlap=overlap, score=score, crf=crf)
     _refuse_wishes(order)
     folder = Path(out)
     targets = [folder / name for name in output_stems(found)]
     files = [target.with_name(target.name + end) for target in targets for end in order.endings()]
-    _refuse_loss(files, found, folder, overwrite=overwrite)
-    listing = _Listing(ensure_folder(folder), seer, [str(file.relative_to(folder)) for file in files])
+    refuse_loss(files, found, folder / LISTING, what="prediction", overwrite=overwrite)
+    head = _head(seer)
+    listing = Listing(ensure_folder(folder) / LISTING, head=head, files=files, rows="predictions")
     return _predict_all(found, targets, order, listing, progress)
 
 
@@ -126,7 +128,7 @@ def _predict_all(
     found: Sequence[Path],
     targets: Sequence[Path],
     order: Order,
-    listing: _Listing,
+    listing: Listing,
     progress: Progress | None,
 ) -> Iterator[Prediction]:
     rows: list[Prediction] = []
@@ -137,7 +139,7 @@ def _predict_all(
             if progress is not None:
                 progress(len(rows), len(found))
     finally:
-        listing.write(rows)
+        listing.write([row.as_dict() for row in rows])
 
 
 def _predict_one(source: Path, target: Path, order: Order) -> Prediction:
@@ -185,7 +187,11 @@ def _refuse_wishes(order: Order) -> None:
     if isinstance(model, Model) and model.task == "semantic":
         model.cut(order.tile, order.overlap)
         return
-    asked: dict[str, Any] = {"tile": order.tile, "probabilities": order.probs or None}
+    asked: dict[str, Any] = {
+        "tile": order.tile,
+        "probabilities": order.probs or None,
+        "crf": order.crf or None,
+    }
     if isinstance(model, Model):
         asked["overlap"] = order.overlap
     told = [name for name, value in asked.items() if value is not None]
@@ -197,45 +203,13 @@ def _refuse_wishes(order: Order) -> None:
         )
 
 
-def _refuse_loss(files: Sequence[Path], sources: Sequence[Path], out: Path, *, overwrite: bool) -> None:
-    """Sources are never written over; other files only if a prediction wrote them or that is asked for."""
-    originals = {source.resolve() for source in sources}
-    ours = _listed(out)
-    for file in files:
-        if file.resolve() in originals:
-            raise CannotWrite(
-                f"the mask of an image would replace the image {file}", cure="choose another folder"
-            )
-        if not overwrite and file.exists() and file.relative_to(out).as_posix() not in ours:
-            raise CannotWrite(
-                f"{file} is there already, and no prediction wrote it",
-                allowed="a new folder, or one that holds predictions",
-                cure="choose another folder",
-            )
-
-
-def _listed(out: Path) -> set[str]:
-    """The files that earlier predictions wrote into a folder, by its listing."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        return set(json.loads((out / LISTING).read_text(encoding="utf-8"))["files"])
-    return set()
-
-
-class _Listing:
-    """``predictions.json``: written before the work, to find out a folder without permission, and after."""
-
-    def __init__(self, folder: Path, model: Model | VolumeModel, files: Sequence[str]) -> None:
-        self._path = folder / LISTING
-        self._head = {
-            "model": model.name,
-            "weights": str(model.path) if model.path else None,
-            "licence": model.facts.get("licence") or None,
-            "device": model.device.name,
-            "classes": model.classes.to_json(),
-            "ignore_id": model.ignore_id,
-            "files": sorted({Path(file).as_posix() for file in files} | _listed(folder)),
-        }
-        self.write([])
-
-    def write(self, rows: Sequence[Prediction]) -> None:
-        atomic_json(self._path, {**self._head, "predictions": [row.as_dict() for row in rows]})
+def _head(model: Model | VolumeModel) -> dict[str, Any]:
+    """What is true of all predictions of a folder."""
+    return {
+        "model": model.name,
+        "weights": str(model.path) if model.path else None,
+        "licence": model.facts.get("licence") or None,
+        "device": model.device.name,
+        "classes": model.classes.to_json(),
+        "ignore_id": model.ignore_id,
+    }

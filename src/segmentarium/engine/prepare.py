@@ -32,13 +32,15 @@ from segmentarium.engine.encoder_weights import take_encoder
 from segmentarium.engine.events import Event, Note, Started
 from segmentarium.engine.learner import Learner
 from segmentarium.engine.load import load
+from segmentarium.engine.networks import make, require_refinable, show_levels
 from segmentarium.engine.recipe import Recipe
 from segmentarium.engine.reproducible import seeded
 from segmentarium.engine.runfolder import RunFolder
 from segmentarium.engine.subject import Subject, output_of, subject_of
 from segmentarium.errors import BadData, BadRecipe, WeightsMismatch
 from segmentarium.losses.named import named
-from segmentarium.models import ModelName, build, count_parameters
+from segmentarium.models import ModelName, count_parameters
+from segmentarium.nn.refined import Refined
 from segmentarium.ops.class_balance import RULES, of_mean_one
 
 LOOKED_AT = 64
@@ -87,14 +89,17 @@ class Prepared:
         recipe, subject = self.recipe, self.subject
         with seeded(torch.device("cpu"), recipe.seed, _FIRST_WEIGHTS):
             name = ModelName.parse(recipe.model)
-            network = build(
+            network = make(
                 str(name._replace(weights="")),
+                refine=recipe.refine,
                 classes=len(subject.classes),
                 in_channels=self.normalise.channels,
                 things=subject.things,
             )
         if name.weights and self.checkpoint is None:
-            take_over(network, load(recipe.model, device="cpu", quick=False).network)
+            inner = network.network if isinstance(network, Refined) else network
+            take_over(inner, load(recipe.model, device="cpu", quick=False).network)
+        show_levels(network, self.normalise)
         if recipe.encoder_weights and self.checkpoint is None:
             take_encoder(network, recipe.encoder_weights)
         weights = None if self.borders else self.class_weights
@@ -141,6 +146,7 @@ def prepare(
     device = choose_device(recipe.train.device)
     # a model or a loss that does not exist is told before all else
     count_parameters(recipe.model, classes=2, in_channels=3)
+    require_refinable(recipe.model, recipe.refine)
     if output_of(recipe.model) == "semantic":
         named(recipe.train.loss)
     fabric = make_fabric(recipe, device)

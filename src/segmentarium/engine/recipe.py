@@ -173,6 +173,7 @@ class Recipe:
         model: ``architecture``, ``architecture-variant`` or ``architecture-variant@weights`` to start from.
         task: ``semantic``, ``instance`` or ``panoptic``; empty takes the one that says most of those that
             data and model allow.
+        refine: ``crf_rnn`` for a fully connected field behind the network, learnt with it; empty for none.
         encoder_weights: what the encoder begins with: ``timm`` for the weights that timm publishes, or the
             path of a state dict of that timm model; empty to begin from nothing.
         data: path of a data set; relative paths are relative to where the command is given.
@@ -184,6 +185,7 @@ class Recipe:
 
     model: str = "unet-tiny"
     task: str = ""
+    refine: Literal["", "crf_rnn"] = ""
     encoder_weights: str = ""
     data: str = ""
     seed: int = 0

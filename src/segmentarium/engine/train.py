@@ -275,6 +275,7 @@ class Run:
         """What a weight file must say to be used alone; one key, as safetensors keeps no order of several."""
         facts = {
             "model": self.recipe.model.partition("@")[0],
+            "refine": self.recipe.refine,
             "classes": self.subject.classes.to_json(),
             "in_channels": self.normalise.channels,
             "normalise": self.normalise.to_json(),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, sqrt
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +21,7 @@ from PIL import Image as Pil
 
 from segmentarium.engine.model import Model
 from segmentarium.engine.panels import SURE
+from segmentarium.engine.refining import refined
 from segmentarium.engine.tiled import Source, Tiling, label_bands
 from segmentarium.engine.volume_model import VolumeModel
 from segmentarium.values.draw import overlay as draw_overlay
@@ -50,6 +51,7 @@ class Order:
     tile: int | None
     overlap: float | None
     score: float = SURE
+    crf: bool = False
 
     def endings(self) -> tuple[str, ...]:
         """How the names of the files end that are written for an image."""
@@ -150,6 +152,8 @@ def _write_jpeg(drawn: Pil.Image, path: Path) -> Path:
 
 
 def _write_labels(source: Path, target: Path, order: Order, model: Model) -> Written:
+    if order.crf:
+        return _write_refined(source, target, order, model)
     pixels, notes = _open(source)
     seen, told = model.fitted(
         lambda tiling: _write_mask(pixels, target, order, model, tiling),
@@ -170,6 +174,24 @@ def _write_labels(source: Path, target: Path, order: Order, model: Model) -> Wri
         size=(pixels.shape[0], pixels.shape[1]),
         shares=seen.shares,
         notes=notes,
+    )
+
+
+def _write_refined(source: Path, target: Path, order: Order, model: Model) -> Written:
+    """The whole picture at once, since its pixels look at each other: 2 k bytes a pixel, twice."""
+    image = read_image(source)
+    found = model(image, probs=True, tile=order.tile, overlap=order.overlap)
+    assert isinstance(found, LabelMap)
+    found = refined(found, image)
+    thinning = _thinning(*found.labels.shape)
+    thinned = replace(found, labels=found.labels[::thinning, ::thinning], probs=None)
+    seen = _Seen(thinned=thinned, thinning=thinning, shares=found.area_share(), probs=found.probs)
+    mask = found.save(_ending(target, ".png"))
+    overlay = _write_overlay(image.pixels, seen, _ending(target, "_overlay.jpg")) if order.overlay else None
+    kept = found.probs if order.probs else None
+    probs = None if kept is None else _write_probs(kept, _ending(target, "_prob.npz"))
+    return Written(
+        mask=mask, overlay=overlay, probs=probs, size=image.size, shares=seen.shares, notes=image.notes
     )
 
 

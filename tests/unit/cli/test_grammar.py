@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image as Pil
 
 from segmentarium.cli.app import main, spoken_as_flags
 from segmentarium.cli.training import run_folder
@@ -116,3 +118,29 @@ def test_module_and_script_are_the_same_program() -> None:
         [sys.executable, "-m", "segmentarium", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("segmentarium ")
+
+
+def test_every_classical_method_is_a_verb_with_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("classic", "--help") == 0
+    assert "threshold" in capsys.readouterr().out
+    assert run("classic", "threshold", "--help") == 0
+    told = capsys.readouterr().out
+    assert all(word in told for word in ("--json", "--bright", "--no-bright", "--window", "sauvola"))
+
+
+def test_an_unknown_method_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("classic", "treshold", "a.png") == 2
+    assert "unknown method 'treshold'. Did you mean 'threshold'?" in capsys.readouterr().err
+
+
+def test_a_classical_method_speaks_json_and_tells_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Pil.fromarray(np.arange(60, dtype=np.uint8).reshape(6, 10)).save(tmp_path / "a.png")
+    words = ("classic", "threshold", str(tmp_path / "a.png"), "-o", str(tmp_path / "out"))
+    assert run(*words, "--no-bright", "--json") == 0
+    row = json.loads(capsys.readouterr().out)[0]
+    assert row["shares"]["foreground"] == pytest.approx(0.5, abs=0.05)
+    assert run(*words, "--method", "sauvola", "--window", "4") == 1
+    assert "window = 4" in capsys.readouterr().out
+    assert run(*words, "--method", "magic") == 2

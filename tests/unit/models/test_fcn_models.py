@@ -189,6 +189,7 @@ def windowed(**settings: Any) -> Any:
     return drawn(SlidingWindowPatchClassifier(replace(WINDOWS["tiny"], **settings)), kept="none")
 
 
+@pytest.mark.atlas("C19")
 @pytest.mark.parametrize("stride", [1, 2, 3, 4, 6, 8])
 @pytest.mark.parametrize("pools", [(2, 2), (3, 2), (1, 4), (2, 3)])
 @pytest.mark.parametrize("size", [(1, 1), (9, 12), (2, 30)])

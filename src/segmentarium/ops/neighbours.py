@@ -1,0 +1,45 @@
+"""Neighbourhoods of grids: each pair of neighbours named once, by the step from the first to the second."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from segmentarium.errors import BadArgument
+
+Offset = tuple[int, ...]
+
+AXES = {(1, 2): 1, (2, 4): 1, (2, 8): 2, (3, 6): 1, (3, 18): 2, (3, 26): 3}
+"""(axes of the grid, number of neighbours) → how many axes one step may move along."""
+
+
+def neighbours(ndim: int, connectivity: int) -> tuple[Offset, ...]:
+    """Half a neighbourhood: steps that go forward in the order of memory, the nearest first.
+
+    Args:
+        connectivity: 2 of a chain; 4 or 8 of a picture; 6, 18 or 26 of a volume.
+
+    Raises:
+        BadArgument: the grid has no such neighbourhood.
+
+    >>> neighbours(2, 8)
+    ((0, 1), (1, 0), (1, -1), (1, 1))
+    """
+    if (ndim, connectivity) not in AXES:
+        counts = ", ".join(str(count) for axes, count in AXES if axes == ndim)
+        raise BadArgument(f"{connectivity} neighbours in {ndim} dimensions", allowed=counts or "1 to 3 axes")
+    steps = (step for step in product((-1, 0, 1), repeat=ndim) if step > (0,) * ndim)
+    near = [step for step in steps if _moves(step) <= AXES[ndim, connectivity]]
+    return tuple(sorted(near, key=lambda step: (_moves(step), step)))
+
+
+def both_ends(offset: Offset) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Two views of a grid of which each place of the first is one ``offset`` before that of the second."""
+    return tuple(map(_start, offset)), tuple(_start(-step) for step in offset)
+
+
+def _start(step: int) -> slice:
+    return slice(None, -step) if step > 0 else slice(-step, None)
+
+
+def _moves(step: Offset) -> int:
+    return sum(map(abs, step))
