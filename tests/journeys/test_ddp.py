@@ -29,7 +29,7 @@ class Plain(nn.Module):
     def forward(self, image):
         return Semantic(self.layers(image))
 
-prepare.build = lambda name, *, classes, in_channels, things: Plain(classes)
+prepare.make = lambda name, *, refine, classes, in_channels, things: Plain(classes)
 table = {"steps": 8, "batch": 4, "crop": [32, 32], "lr": 0.02, "evaluate_every": 4, "checkpoint_every": 4,
          "ema": 0.5, "clip_norm": 1.0, "device": "cpu", "loss": {"cross_entropy": 1.0, "dice": 1.0}}
 recipe = Recipe.from_dict({"model": "unet-tiny", "data": sys.argv[1], "train": table})
