@@ -7,8 +7,8 @@ mode; ours is ``nn.inference.prepared``, and its scores are enlarged as theirs a
 pasted into the picture by both. The answers are compared before anything is timed.
 
 Training: one step on four crops of 256x256, each with the loss that its users take: cross-entropy at full
-size, with auxiliary heads where there are any, or the loss of queries or regions. Ours is channels last with
-a fused SGD, as ``seg train`` has it.
+size, with auxiliary heads where there are any, or the loss of queries or regions. Ours has the layout and the
+fused SGD that ``seg train`` gives it.
 
 Bars: prediction takes at most 0.85 of their time as a geometric mean and nowhere more than theirs; training
 steps take at most theirs. Processor time is what other jobs on the machine disturb least.
@@ -42,6 +42,7 @@ from segmentarium.losses.detr import DetrLoss
 from segmentarium.models import build, config_of
 from segmentarium.nn import Truth, boxes_of
 from segmentarium.nn.inference import prepared
+from segmentarium.nn.layout import training_layout
 from segmentarium.post import finish
 from segmentarium.values import Classes, Instances
 from segmentarium.weights import read_card
@@ -307,9 +308,10 @@ def serve_training(name: str, threads: int) -> None:
 
 
 def race_training(name: str, rounds: int) -> Race:
-    ours = both(PAIRS[name])[0].train().to(memory_format=torch.channels_last)
-    images, truths, labels = crops()
-    turned = images.contiguous(memory_format=torch.channels_last)
+    ours = both(PAIRS[name])[0].train()
+    layout = training_layout(ours)
+    ours, (images, truths, labels) = ours.to(memory_format=layout), crops()
+    turned = images.contiguous(memory_format=layout)
     optimizer = torch.optim.SGD([p for p in ours.parameters() if p.requires_grad], fused=True, **RATE)
 
     def work() -> float:

@@ -37,14 +37,14 @@ from segmentarium.values.files import atomic_json
 Ladder = dict[str, tuple[Any, ...]]
 
 LADDERS: dict[str, tuple[str, Ladder]] = {
-    "felzenszwalb": ("scale", {"scale": (150.0, 300.0, 600.0, 1000.0, 1600.0), "smallest": (100, 400)}),
-    "merging": ("threshold", {"threshold": (12.0, 20.0, 30.0, 42.0, 60.0), "smallest": (100, 400)}),
+    "felzenszwalb": ("scale", {"scale": (150.0, 300.0, 600.0, 1000.0, 1600.0), "smallest": (100, 400, 1200)}),
+    "merging": ("threshold", {"threshold": (20.0, 30.0, 42.0, 60.0, 80.0), "smallest": (100, 400, 1200)}),
     "kmeans": ("clusters", {"clusters": (2, 3, 5, 8, 14), "weight": (0.2, 0.6)}),
-    "normalized_cut": ("segments", {"segments": (4, 8, 14, 22, 35)}),
-    "ddcrp": ("spread", {"spread": (8.0, 12.0, 18.0, 27.0, 40.0)}),
+    "normalized_cut": ("segments", {"segments": (2, 3, 4, 6, 9, 14, 22)}),
+    "ddcrp": ("spread", {"spread": (12.0, 18.0, 27.0, 40.0, 60.0, 90.0)}),
     "slic": ("segments", {"segments": (6, 12, 25, 50), "compactness": (10.0, 20.0)}),
     "watershed": ("depth", {"depth": (5.0, 10.0, 20.0, 40.0), "sigma": (1.0, 3.0)}),
-    "mean_shift": ("color", {"color": (14.0, 22.0, 32.0, 45.0), "smallest": (200,)}),
+    "mean_shift": ("color", {"color": (14.0, 22.0, 32.0, 45.0), "smallest": (400,)}),
     "dp_means": ("penalty", {"penalty": (1e4, 3e4, 1e5, 3e5), "weight": (0.4,)}),
     "dirichlet_mixture": ("components", {"components": (4, 8, 16), "weight": (0.4,)}),
     "mumford_shah": ("rho", {"rho": (1000.0, 2500.0, 6000.0), "smallest": (100,)}),
@@ -145,12 +145,14 @@ def evenly(paths: list[Path], count: int) -> list[Path]:
 def missing(
     known: dict[str, Any], methods: Iterable[str], parts: dict[str, list[Path]]
 ) -> list[tuple[str, str, Path]]:
+    """What no line tells of, or a line of other settings."""
     return [
         (method, part, path)
         for method in methods
         for part, paths in parts.items()
         for path in paths
-        if f"{method}/{part}/{path.stem}" not in known
+        if [row["settings"] for row in known.get(f"{method}/{part}/{path.stem}", {"rows": []})["rows"]]
+        != choices(method)
     ]
 
 

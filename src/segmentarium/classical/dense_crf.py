@@ -12,7 +12,7 @@ from jaxtyping import Integer
 from segmentarium.classical.crf.dense import DenseCRF, Kernel
 from segmentarium.classical.crf.unaries import from_labels
 from segmentarium.classical.levels import Picture, levels, within
-from segmentarium.classical.partition import named
+from segmentarium.classical.partition import marked
 from segmentarium.classical.seeds import require_labels, seed_map
 from segmentarium.values import LabelMap
 
@@ -52,5 +52,4 @@ def dense_crf(
     kernels = Kernel(spatial_sigma, None, spatial_weight), Kernel(sigma, contrast, weight)
     unary = from_labels(known, classes=classes, sure=sure)
     probs = DenseCRF(kernels, iterations).infer(unary, taken.values, spacing=taken.spacing)
-    names = tuple(f"label {label}" for label in range(1, classes + 1))
-    return named(probs.argmax(0), names, taken, probs=probs)
+    return marked(probs.argmax(0), classes, taken, probs=probs)

@@ -16,6 +16,7 @@ from segmentarium.classical import kmeans_kernels as kernels
 from segmentarium.classical.levels import Levels, Picture, levels, within
 from segmentarium.classical.partition import regions
 from segmentarium.errors import BadArgument
+from segmentarium.ops.components import pieces
 from segmentarium.ops.share import share
 from segmentarium.values import LabelMap
 
@@ -189,10 +190,3 @@ def features(picture: Levels, pixels: Integer[np.ndarray, " n"], weight: float) 
     """Rows of places times the weight, then levels, of pixels by their flat index."""
     places = np.stack(np.unravel_index(pixels, picture.size), axis=1) * np.multiply(picture.spacing, weight)
     return np.concatenate([places, picture.values.reshape(-1, picture.channels)[pixels]], axis=1)
-
-
-def pieces(labels: Int32[np.ndarray, "*s"]) -> Int32[np.ndarray, "*s"]:
-    """The connected pieces of the labels, numbered in the order in which a scan meets them."""
-    from skimage.measure import label
-
-    return np.asarray(label(labels, background=-1, connectivity=1) - 1, np.int32)

@@ -17,9 +17,6 @@ from segmentarium.errors import BadArgument, BadImage
 from segmentarium.values import Grid, Image, Volume, as_image, read
 from segmentarium.values.nifti import is_nifti
 
-Picture: TypeAlias = str | Path | Image | Volume | Pil.Image | np.ndarray
-"""A path, a picture of ours or of Pillow's, an array (h, w) or (h, w, c), or a volume."""
-
 TOP = 255.0
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey: ITU-R BT.601, as Pillow and OpenCV have it."""
@@ -57,11 +54,15 @@ class Levels:
         return np.asarray(self.values.mean(axis=-1))
 
 
+Picture: TypeAlias = str | Path | Image | Volume | Pil.Image | np.ndarray | Levels
+"""A path, a picture of ours or of Pillow's, an array (h, w) or (h, w, c), a volume, or levels."""
+
+
 def levels(picture: Picture, *, volumes: bool = True) -> Levels:
     """Take what people hand in.
 
     Eight bits stay as they are; 16 bits are divided by 257; other numbers are multiplied by 255 if they lie
-    from 0 to 1, else stretched from their least to their greatest value.
+    from 0 to 1, else stretched from their least to their greatest value. Levels are taken as they are.
 
     Args:
         volumes: whether the method that asks can do with them.
@@ -70,12 +71,16 @@ def levels(picture: Picture, *, volumes: bool = True) -> Levels:
         BadImage: it cannot be read, is empty, or holds NaN or infinite values; or a volume, where the method
             knows pictures only.
     """
-    taken = _read(picture)
+    taken = picture if isinstance(picture, Levels) else _levels(_read(picture))
+    if len(taken.size) == 3 and not volumes:
+        raise BadImage(
+            f"a volume of shape {taken.size}", allowed="a picture (h, w, c)", cure="choose a slice"
+        )
+    return taken
+
+
+def _levels(taken: Image | Volume) -> Levels:
     if isinstance(taken, Volume):
-        if not volumes:
-            raise BadImage(
-                f"a volume of shape {taken.size}", allowed="a picture (h, w, c)", cure="choose a slice"
-            )
         values, said = _scaled(np.moveaxis(taken.banded, 0, -1))
         return Levels(values, taken.spacing_mm, taken.spacing_mm, taken.grid, (*taken.notes, *said))
     values, said = _scaled(taken.pixels)
@@ -83,7 +88,7 @@ def levels(picture: Picture, *, volumes: bool = True) -> Levels:
     return Levels(values, spacing, taken.spacing_mm, None, (*taken.notes, *said))
 
 
-def _read(picture: Picture) -> Image | Volume:
+def _read(picture: str | Path | Image | Volume | Pil.Image | np.ndarray) -> Image | Volume:
     if isinstance(picture, Volume):
         return picture
     if isinstance(picture, str | Path) and (is_nifti(Path(picture)) or Path(picture).is_dir()):

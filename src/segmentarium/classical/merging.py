@@ -12,11 +12,12 @@ import numpy as np
 from jaxtyping import Int32, Integer
 
 from segmentarium.classical import merging_kernels as kernels
-from segmentarium.classical.kmeans import lloyd, pieces, plus_plus
+from segmentarium.classical.kmeans import lloyd, plus_plus
 from segmentarium.classical.levels import Levels, Picture, levels, within
 from segmentarium.classical.partition import regions, renumbered
 from segmentarium.classical.slic import superpixels
 from segmentarium.ops.adjacency import adjacency, neighbour_lists
+from segmentarium.ops.components import pieces
 from segmentarium.values import LabelMap
 
 

@@ -32,6 +32,18 @@ def cut_out(
     return named(inside.astype(np.int32), ("background", "foreground"), picture, probs=probs)
 
 
+def marked(
+    labels: Integer[np.ndarray, "*s"],
+    count: int,
+    picture: Levels,
+    *,
+    probs: Float[np.ndarray, " k *s"] | None = None,
+) -> LabelMap:
+    """Labels of seeds, from 0: two are background and foreground, more ``label 1``, ``label 2`` and so on."""
+    several = tuple(f"label {i + 1}" for i in range(count))
+    return named(labels, ("background", "foreground") if count == 2 else several, picture, probs=probs)
+
+
 def named(
     labels: Integer[np.ndarray, "*s"],
     names: tuple[str, ...],

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float64, Int32, Integer
 
 from segmentarium.classical.levels import TOP, Levels, Picture, levels, within
-from segmentarium.classical.partition import named
+from segmentarium.classical.partition import marked
 from segmentarium.classical.seeds import Points, require_labels, seed_map
 from segmentarium.ops.grid_solver import along, solve, step
 from segmentarium.ops.share import share
@@ -48,8 +48,7 @@ def random_walker(
     known = seed_map(taken.size, seeds=seeds, foreground=foreground, background=background)
     count = require_labels(known)
     probs = first_reached(walk_weights(taken, beta=beta), known, accuracy=accuracy)
-    names = ("background", "foreground") if count == 2 else tuple(f"label {i + 1}" for i in range(count))
-    return named(probs.argmax(0).astype(np.int32), names, taken, probs=probs.astype(np.float32))
+    return marked(probs.argmax(0).astype(np.int32), count, taken, probs=probs.astype(np.float32))
 
 
 def walk_weights(picture: Levels, *, beta: float = 130.0) -> Float64[np.ndarray, " a *s"]:

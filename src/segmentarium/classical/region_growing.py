@@ -16,7 +16,7 @@ from segmentarium.classical.levels import Picture, levels, within
 from segmentarium.classical.partition import cut_out, named
 from segmentarium.classical.seeds import FOREGROUND, Points, seed_map
 from segmentarium.errors import BadArgument
-from segmentarium.ops.neighbours import neighbours
+from segmentarium.ops.neighbours import strides_of
 from segmentarium.values import LabelMap
 
 Rule = Literal["seed", "mean", "smallest"]
@@ -85,9 +85,7 @@ def grown(
     framed[core] = values
     sizes = np.bincount(known.ravel()).astype(np.float64)
     sums = np.stack([np.bincount(known.ravel(), values[..., c].ravel()) for c in range(channels)], axis=1)
-    strides = np.array([int(np.prod(labels.shape[axis + 1 :])) for axis in range(known.ndim)])
-    half = np.array(neighbours(known.ndim, connectivity or 2 * known.ndim)) @ strides
-    steps = np.sort(np.concatenate([-half, half])).astype(np.int64)
+    steps = strides_of(labels.shape, connectivity)
     flat = labels.ravel()
     kernels.grow(
         framed.reshape(-1, channels), flat, sums, sizes, steps, reach**2, rule != "seed", rule == "smallest"

@@ -18,11 +18,11 @@ from scipy import ndimage
 
 from segmentarium.classical import watershed_kernels as kernels
 from segmentarium.classical.levels import TOP, Levels, Picture, levels, within
-from segmentarium.classical.partition import cut_out, named, regions
+from segmentarium.classical.partition import marked, named, regions
 from segmentarium.classical.seeds import Points, require_labels, seed_map
 from segmentarium.classical.threshold import global_cuts
 from segmentarium.errors import BadArgument
-from segmentarium.ops.neighbours import neighbours
+from segmentarium.ops.neighbours import strides_of
 from segmentarium.values import VOID, LabelMap
 
 Relief = UInt8[np.ndarray, "*s"] | UInt16[np.ndarray, "*s"]
@@ -62,15 +62,15 @@ def watershed(
             distances.
     """
     taken = levels(picture)
-    marked = seeds is not None or bool(foreground) or bool(background)
+    given = seeds is not None or bool(foreground) or bool(background)
     if depth is not None:
         within("depth", depth, 0)
     if split == "distance":
-        if marked:
+        if given:
             raise BadArgument("seeds with split = distance", allowed="seeds with split = edges")
         return _objects(taken, depth, bright, connectivity, line)
     relief = edge_relief(taken, sigma=sigma)
-    if not marked:
+    if not given:
         wanted = 10 if depth is None else int(np.ceil(depth))
         labels = flooded(
             relief,
@@ -87,10 +87,7 @@ def watershed(
     known = seed_map(taken.size, seeds=seeds, foreground=foreground, background=background)
     count = require_labels(known)
     labels = flooded(relief, known, connectivity=connectivity, line=line) - 1
-    if count == 2 and not line:
-        return cut_out(labels == 1, taken)
-    names = ("background", "foreground") if count == 2 else tuple(f"label {i + 1}" for i in range(count))
-    return named(labels, names, taken)
+    return marked(labels, count, taken)
 
 
 def edge_relief(picture: Levels, *, sigma: float = 1.0) -> UInt8[np.ndarray, "*s"]:
@@ -141,7 +138,9 @@ def markers(
     walls = np.ones([n + 2 for n in relief.shape], bool)
     walls[_core(relief.ndim)] = False if inside is None else ~inside
     framed = np.pad(relief, 1).ravel()
-    kept = kernels.basins(framed, walls.ravel(), _steps(walls.shape, connectivity), int(relief.max()), depth)
+    kept = kernels.basins(
+        framed, walls.ravel(), strides_of(walls.shape, connectivity), int(relief.max()), depth
+    )
     kept = kept.reshape(walls.shape)[_core(relief.ndim)]
     numbers = np.zeros(relief.shape, np.int32)
     numbers[kept] = np.arange(1, int(kept.sum()) + 1)
@@ -165,7 +164,7 @@ def flooded(
     labels[_core(relief.ndim)] = known if inside is None else np.where(inside, known, kernels.WALL)
     flat = labels.ravel()
     kernels.flood(
-        np.pad(relief, 1).ravel(), flat, _steps(labels.shape, connectivity), int(relief.max()), line
+        np.pad(relief, 1).ravel(), flat, strides_of(labels.shape, connectivity), int(relief.max()), line
     )
     return np.maximum(labels[_core(relief.ndim)], 0)
 
@@ -188,10 +187,3 @@ def _objects(
 
 def _core(axes: int) -> tuple[slice, ...]:
     return (slice(1, -1),) * axes
-
-
-def _steps(size: tuple[int, ...], connectivity: int | None) -> Int32[np.ndarray, " n"]:
-    """How far in memory the neighbours are, in the order of the scan."""
-    strides = np.array([int(np.prod(size[axis + 1 :])) for axis in range(len(size))])
-    half = np.array(neighbours(len(size), connectivity or 2 * len(size))) @ strides
-    return np.sort(np.concatenate([-half, half])).astype(np.int32)

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Integer
 from PIL import Image as Pil
 
+from segmentarium.classical.levels import levels
 from segmentarium.classical.partition import is_partition
 from segmentarium.engine.listing import Listing, refuse_loss
 from segmentarium.engine.methods import Method, Setting, method
@@ -121,8 +122,9 @@ def _all(
 
 def _one(chosen: Method, told: Mapping[str, Any], source: Path, target: Path, *, overlay: bool) -> Outlined:
     picture = read(source)
+    taken = levels(picture)
     begin = time.perf_counter()
-    result = chosen.call(picture, **told)
+    result = chosen.call(taken, **told)
     seconds = time.perf_counter() - begin
     mask, drawn = _files(source, target)
     ensure_folder(target.parent)
@@ -138,7 +140,7 @@ def _one(chosen: Method, told: Mapping[str, Any], source: Path, target: Path, *,
         regions=len(np.unique(result.labels[result.labels >= 0])),
         shares={} if plain else result.area_share(),
         seconds=seconds,
-        notes=picture.notes,
+        notes=taken.notes,
     )
 
 

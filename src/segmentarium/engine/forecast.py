@@ -17,6 +17,7 @@ from segmentarium.engine.networks import make
 from segmentarium.engine.recipe import Recipe
 from segmentarium.engine.subject import Subject
 from segmentarium.nn import Truth
+from segmentarium.nn.layout import training_layout
 
 _SQUARES = 8
 """Objects a picture of the noise that a network learns masks from."""
@@ -75,8 +76,8 @@ def measure(recipe: Recipe, subject: Subject, *, in_channels: int, device: str, 
         in_channels=in_channels,
         things=subject.things,
     )
-    layout = torch.channels_last if len(train.crop) == 2 else torch.channels_last_3d
-    network = network.to(on, memory_format=layout)
+    layout = training_layout(network.to(on))
+    network = network.to(memory_format=layout)
     door = door_of(network, train)
     door.to(on)
     optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-6, fused=True)

@@ -29,6 +29,7 @@ from segmentarium.engine.optim import (
 from segmentarium.engine.recipe import Train
 from segmentarium.engine.reproducible import seeded
 from segmentarium.errors import OutOfMemory
+from segmentarium.nn.layout import training_layout
 from segmentarium.weights.store import fit
 
 _DROPOUT = 1
@@ -39,7 +40,7 @@ class Learner:
     """A network in training.
 
     Args:
-        network: on any device, channels last or not; it is moved and trained in place.
+        network: on any device, in any layout; it is moved and trained in place.
         door: what it learns through.
         seed: of the random numbers that the network draws.
 
@@ -52,8 +53,9 @@ class Learner:
     def __init__(self, network: nn.Module, door: Door, train: Train, fabric: Fabric, *, seed: int) -> None:
         self.fabric, self.train, self.seed = fabric, train, seed
         self.parts = 1
-        layout = {"memory_format": self._format(network)}
-        self.network = network.to(fabric.device, **layout)
+        network.to(fabric.device)
+        self.layout = training_layout(network)
+        self.network: nn.Module = network.to(memory_format=self.layout)
         self.door = door
         door.to(fabric.device)
         self.optimizer = make_optimizer(self.network, train)
@@ -61,12 +63,6 @@ class Learner:
         self._network, self._optimizer = fabric.setup(self.network, self.optimizer)
         if hasattr(network, "terms"):
             self._network.mark_forward_method("terms")
-
-    @staticmethod
-    def _format(network: nn.Module) -> torch.memory_format:
-        """Channels last is the faster order of both kinds; see the log."""
-        flat = getattr(network, "dimensions", 2) == 2
-        return torch.channels_last if flat else torch.channels_last_3d
 
     @property
     def published(self) -> nn.Module:
@@ -83,7 +79,7 @@ class Learner:
         set_rate(self.optimizer, learning_rate(self.train, step))
         self.optimizer.zero_grad(set_to_none=True)
         device = self.fabric.device
-        whole = placed(batch, device, memory_format=self._format(self.network))
+        whole = placed(batch, device, memory_format=self.layout)
         with seeded(device, self.seed, _DROPOUT, step, self.fabric.global_rank):
             terms = self._accumulate(whole)
         if self.train.clip_norm:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool, Int32, Integer
 from scipy import ndimage
 
 from segmentarium.ops.neighbours import AXES, neighbours
@@ -27,6 +27,17 @@ def components(
     structure = ndimage.generate_binary_structure(mask.ndim, reach(mask.ndim, connectivity))
     numbers, count = ndimage.label(mask, structure, output=np.int32)
     return numbers, int(count)
+
+
+def pieces(labels: Integer[np.ndarray, "*s"]) -> Int32[np.ndarray, "*s"]:
+    """The connected pieces of every label, numbered from 0 in the order in which a scan meets them.
+
+    >>> pieces(np.array([[5, 5, 7, 5]]))
+    array([[0, 0, 1, 2]], dtype=int32)
+    """
+    from skimage.measure import label
+
+    return np.asarray(label(labels, background=-1, connectivity=1) - 1, np.int32)
 
 
 def reach(axes: int, connectivity: int | None) -> int:

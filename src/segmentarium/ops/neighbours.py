@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from itertools import product
 
+import numpy as np
+from jaxtyping import Int64
+
 from segmentarium.errors import BadArgument
 
 Offset = tuple[int, ...]
@@ -30,6 +33,17 @@ def neighbours(ndim: int, connectivity: int) -> tuple[Offset, ...]:
     steps = (step for step in product((-1, 0, 1), repeat=ndim) if step > (0,) * ndim)
     near = [step for step in steps if _moves(step) <= AXES[ndim, connectivity]]
     return tuple(sorted(near, key=lambda step: (_moves(step), step)))
+
+
+def strides_of(size: tuple[int, ...], connectivity: int | None) -> Int64[np.ndarray, " n"]:
+    """How far in memory all neighbours are, in its order; the fewest neighbours if left out.
+
+    >>> strides_of((5, 6), 8)
+    array([-7, -6, -5, -1,  1,  5,  6,  7])
+    """
+    strides = np.array([int(np.prod(size[axis + 1 :])) for axis in range(len(size))])
+    half = np.array(neighbours(len(size), connectivity or 2 * len(size))) @ strides
+    return np.sort(np.concatenate([-half, half]))
 
 
 def both_ends(offset: Offset) -> tuple[tuple[slice, ...], tuple[slice, ...]]:

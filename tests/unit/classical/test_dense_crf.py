@@ -202,7 +202,7 @@ def test_the_method_cleans_a_first_guess() -> None:
     guess[10:20, 10:25] = 0
     found = dense_crf(picture, seeds=guess, sigma=20.0)
     np.testing.assert_array_equal(found.labels, truth - 1)
-    assert [entry.name for entry in found.classes] == ["label 1", "label 2"]
+    assert [entry.name for entry in found.classes] == ["background", "foreground"]
     assert found.probs is not None
     np.testing.assert_allclose(found.probs.sum(0), 1, atol=1e-5)
 

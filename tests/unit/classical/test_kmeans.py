@@ -7,9 +7,10 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from segmentarium.classical.kmeans import Clusters, kmeans, lloyd, pieces, plus_plus
+from segmentarium.classical.kmeans import Clusters, kmeans, lloyd, plus_plus
 from segmentarium.classical.levels import Levels, levels
 from segmentarium.errors import BadArgument, BadImage
+from segmentarium.ops.components import pieces
 
 pytestmark = pytest.mark.atlas("C01")
 

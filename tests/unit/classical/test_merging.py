@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segmentarium.classical.kmeans import pieces
 from segmentarium.classical.levels import Levels, levels
 from segmentarium.classical.merging import merge, merging
 from segmentarium.classical.partition import renumbered
 from segmentarium.errors import BadArgument
 from segmentarium.ops.adjacency import adjacency
+from segmentarium.ops.components import pieces
 
 pytestmark = pytest.mark.atlas("C02")
 

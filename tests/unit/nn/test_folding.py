@@ -12,10 +12,11 @@ from torch.nn import functional
 
 import segmentarium.models as registry
 from segmentarium.models import build
-from segmentarium.nn import Regions, SemanticRegions, inference, winograd
+from segmentarium.nn import Regions, SemanticRegions, layout, winograd
 from segmentarium.nn.detection_trunk import FrozenNorm
 from segmentarium.nn.folding import Pair, consecutive, folded
-from segmentarium.nn.inference import prepared, small_image
+from segmentarium.nn.inference import prepared
+from segmentarium.nn.layout import small_image
 from segmentarium.nn.winograd import WinogradConvolution
 
 TINY = [f"{name}-tiny" for name in registry.architectures()]
@@ -180,7 +181,7 @@ def test_every_network_answers_alike(name: str) -> None:
 @pytest.mark.parametrize("name", ["unet-tiny", "deeplabv3-tiny", "hrnetv2-tiny", "mask2former-tiny"])
 def test_networks_by_winograd_answer_alike(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(winograd, "GIVE_WAY", True)
-    monkeypatch.setattr(inference, "LEAST_WIDE", 0.0)
+    monkeypatch.setattr(layout, "LEAST_WIDE", 0.0)
     torch.manual_seed(2)
     network = lively(build(name, classes=3))
     quick, image = prepared(network), torch.rand(1, 3, 130, 97)
@@ -195,7 +196,7 @@ def is_by_winograd(network: nn.Module) -> bool:
 
 def test_threads_that_spin_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     network = build("fpn_segmentation-tiny", classes=3)
-    monkeypatch.setattr(inference, "LEAST_WIDE", 0.0)
+    monkeypatch.setattr(layout, "LEAST_WIDE", 0.0)
     monkeypatch.setattr(winograd, "GIVE_WAY", False)
     for threads, expected in ((2, False), (1, True)):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
@@ -209,9 +210,23 @@ def test_threads_that_spin_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -
 def test_narrow_networks_go_without(name: str, expected: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(winograd, "GIVE_WAY", True)
     network = build(name, classes=3)
-    share = inference.wide_share(network, small_image(network))
+    share = layout.wide_share(network, small_image(network))
     assert share == pytest.approx(expected, abs=0.08)
-    assert is_by_winograd(prepared(network)) == (share >= inference.LEAST_WIDE)
+    assert is_by_winograd(prepared(network)) == (share >= layout.LEAST_WIDE)
+
+
+def test_wide_networks_are_trained_plane_by_plane_on_a_cpu() -> None:
+    for name, expected in (
+        ("unet-small", torch.channels_last),
+        ("unet-resnet34", torch.contiguous_format),
+        ("unet_3d-tiny", torch.channels_last_3d),
+    ):
+        network = build(name, classes=3)
+        before = {key: value.clone() for key, value in network.state_dict().items()}
+        assert layout.training_layout(network) == expected
+        assert network.training
+        assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert layout.training_layout(build("unet-resnet34", classes=3).to("meta")) == torch.channels_last
 
 
 def test_no_norm_is_left_in_the_usual_networks() -> None:

@@ -9,7 +9,7 @@ Source: Pearl 1988; Felzenszwalb & Huttenlocher 2006 (messages in linear time, c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -75,7 +75,7 @@ def sum_product(
         tolerance: stop when no message changes by more.
     """
     field, residuals = crf.arrays(), []
-    for messages, residual in _rounds(crf, field, kernels.send_sum, schedule, damping, iterations):  # noqa: B007
+    for messages, residual in _rounds(crf, field, schedule, damping, iterations, best=False):  # noqa: B007
         residuals.append(residual)
         if residual <= tolerance:
             break
@@ -101,7 +101,7 @@ def min_sum(
     field = crf.arrays()
     costs, best = crf.unary.astype(np.float64), crf.cheapest()
     lowest, energies, residuals = crf.energy(best), [], []
-    for messages, residual in _rounds(crf, field, kernels.send_min, schedule, damping, iterations):
+    for messages, residual in _rounds(crf, field, schedule, damping, iterations, best=True):
         costs, labels = _beliefs(crf, field[0], messages)
         energies.append(crf.energy(labels))
         residuals.append(residual)
@@ -126,10 +126,11 @@ def form(crf: GridCRF) -> tuple[int, float, float]:
 def _rounds(
     crf: GridCRF,
     field: tuple[Shaped[np.ndarray, "..."], ...],
-    send: Callable[..., None],
     schedule: Schedule,
     damping: float,
     iterations: int,
+    *,
+    best: bool,
 ) -> Iterator[tuple[Float64[np.ndarray, "n d k"], float]]:
     """Messages and their largest change after each iteration."""
     within("iterations", iterations, 1)
@@ -140,7 +141,8 @@ def _rounds(
     for _ in range(iterations):
         changes[:] = 0
         for places, directions in _turns(crf, schedule):
-            work = partial(send, messages, sent, field, shape, float(damping), places, directions, changes)
+            order = shape, best, float(damping), places, directions, changes
+            work = partial(kernels.send, messages, sent, field, *order)
             if schedule == "scanline":
                 work(0, len(places))
             else:

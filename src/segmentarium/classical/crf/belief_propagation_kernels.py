@@ -168,12 +168,13 @@ def _settle(fresh, old, damping):
 
 @njit(**PLAIN)
 @no_type_check
-def send_min(messages, sent, field, shape, damping, places, directions, changes, begin, end):
+def send(messages, sent, field, shape, best, damping, places, directions, changes, begin, end):
     """Send the messages of ``places[begin:end]`` in the ``directions``; ``sent`` may be ``messages``.
 
     Args:
         field: as of ``GridCRF.arrays``.
         shape: of the pairwise costs: form, cost and bound.
+        best: tell the best of the costs; else sums of probabilities.
         changes: the largest change at each place, to be raised.
     """
     unary, links, steps, pairwise, turned = field
@@ -191,31 +192,10 @@ def send_min(messages, sent, field, shape, damping, places, directions, changes,
             for label in range(k):
                 costs[label] = belief[label] - messages[p, d, label]
             table, slot = (pairwise, d + n) if d < n else (turned, d - n)
-            min_message(costs, weight, table, form, cost, bound, fresh, owner, start)
-            changes[p] = max(changes[p], _settle(fresh, messages[q, slot], damping))
-            for label in range(k):
-                sent[q, slot, label] = fresh[label]
-
-
-@njit(**PLAIN)
-@no_type_check
-def send_sum(messages, sent, field, shape, damping, places, directions, changes, begin, end):
-    """As :func:`send_min`, with sums of probabilities in place of the best."""
-    unary, links, steps, pairwise, turned = field
-    form, cost, _ = shape
-    n, k = len(steps), unary.shape[1]
-    belief, costs, fresh = np.empty(k), np.empty(k), np.empty(k)
-    for i in range(begin, end):
-        p = places[i]
-        gather(p, unary, messages, belief)
-        for d in range(directions[0], directions[1]):
-            q, weight = link(p, d, links, steps)
-            if weight == 0:
-                continue
-            for label in range(k):
-                costs[label] = belief[label] - messages[p, d, label]
-            table, slot = (pairwise, d + n) if d < n else (turned, d - n)
-            sum_message(costs, weight, table, form, cost, fresh)
+            if best:
+                min_message(costs, weight, table, form, cost, bound, fresh, owner, start)
+            else:
+                sum_message(costs, weight, table, form, cost, fresh)
             changes[p] = max(changes[p], _settle(fresh, messages[q, slot], damping))
             for label in range(k):
                 sent[q, slot, label] = fresh[label]
