@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import context
 from segmentarium.classical.crf.dense import DenseCRF, Kernel
 from segmentarium.data import open_data
 from segmentarium.data.dataset import DataSet, Pair
@@ -36,7 +35,7 @@ from segmentarium.values import LabelMap
 
 SPATIAL = Kernel(3.0, compatibility=3.0)
 """As of DeepLab, which chose the other three numbers."""
-GRID = {"weight": (1.0, 3.0, 10.0), "sigma": (30.0, 80.0), "contrast": (4.0, 8.0, 13.0)}
+GRID = {"weight": (1.0, 3.0, 10.0), "sigma": (30.0, 80.0), "contrast": (5.0, 10.0, 20.0)}
 
 Settings = tuple[float, float, float]
 CHOICES: list[Settings] = list(itertools.product(*GRID.values()))
@@ -139,7 +138,6 @@ def main() -> None:
     parser.add_argument("--split", default="val")
     parser.add_argument("--iterations", type=int, default=10)
     words = parser.parse_args()
-    print(context())
     model, data = load(words.run), open_data(words.data)
     if model.classes.names != data.classes.names:
         raise BadArgument(

@@ -17,7 +17,7 @@ from PIL import Image as Pil
 
 from segmentarium.engine.classic import picture_of
 from segmentarium.engine.methods import Method, method, methods
-from segmentarium.values import as_image
+from segmentarium.values import Image, LabelMap, as_image
 
 DOCS = Path(__file__).parent
 WIDTH = 420
@@ -53,15 +53,23 @@ def section(one: Method, examples: dict[str, dict[str, Any]]) -> str:
         if kind in examples:
             example = examples[kind]
             lines.append(f"**{title}.** {example['says']}\n")
-            lines.append(f"`{command(one.name, example)}`\n")
+            lines += [f"`{words}`\n" for words in commands(one.name, example)]
             lines.append(f"![{one.name} on {example['picture']}](classical/{one.name}_{kind}.jpg)\n")
     return "\n".join(lines)
 
 
-def command(name: str, example: dict[str, Any]) -> str:
-    """The example as a user types it."""
-    words = [f"seg classic {name} {example['picture']}.png"]
-    for key, value in example["settings"].items():
+def commands(name: str, example: dict[str, Any]) -> list[str]:
+    """The example as a user types it; a method that needs a first guess comes after the one that makes it."""
+    picture, first = example["picture"], example.get("first")
+    if not first:
+        return [command(name, picture, example["settings"])]
+    guess = f"{command(first['method'], picture, first['settings'])} -o first"
+    return [guess, f"{command(name, picture, example['settings'])} --seeds first/{picture}.png --unknown 255"]
+
+
+def command(name: str, picture: str, settings: dict[str, Any]) -> str:
+    words = [f"seg classic {name} {picture}.png"]
+    for key, value in settings.items():
         flag = key.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
@@ -77,11 +85,27 @@ def draw(name: str, kind: str, example: dict[str, Any]) -> None:
 
     image = as_image(getattr(data, example["picture"])())
     settings = {key: as_given(value) for key, value in example["settings"].items()}
+    guess = first_guess(image, example["first"]) if "first" in example else None
+    if guess is not None:
+        settings |= {"seeds": guess.labels, "unknown": 255}
     drawn = picture_of(method(name).call(image, **settings), image)
+    if guess is not None:
+        drawn = beside(picture_of(guess, image), drawn)
     width = 2 * WIDTH if drawn.width > 1.5 * image.size[1] else WIDTH
     small = drawn.resize((width, round(drawn.height * width / drawn.width)), Pil.Resampling.LANCZOS)
     (DOCS / "classical").mkdir(exist_ok=True)
     small.convert("RGB").save(DOCS / "classical" / f"{name}_{kind}.jpg", quality=82)
+
+
+def first_guess(image: Image, first: dict[str, Any]) -> LabelMap:
+    return method(first["method"]).call(image, **{k: as_given(v) for k, v in first["settings"].items()})
+
+
+def beside(left: Pil.Image, right: Pil.Image) -> Pil.Image:
+    both = Pil.new("RGB", (left.width + right.width, left.height))
+    both.paste(left, (0, 0))
+    both.paste(right, (left.width, 0))
+    return both
 
 
 def as_given(value: Any) -> Any:

@@ -21,6 +21,7 @@ def dense_crf(
     picture: Picture,
     *,
     seeds: Integer[np.ndarray, "*s"],
+    unknown: int = 0,
     sure: float = 0.7,
     sigma: float = 80.0,
     contrast: float = 13.0,
@@ -36,6 +37,8 @@ def dense_crf(
 
     Args:
         seeds: a first guess of the labels 1, 2, ...; 0 where there is none.
+        unknown: what says in their place that there is no guess: with 255, as in masks of classes, labels
+            begin at 0.
         sure: how likely a label of the guess is right.
         sigma: how far pixels of like colours see each other, in pixels, in volumes in mm.
         contrast: how much their colours may differ, in levels from 0 to 255.
@@ -46,6 +49,8 @@ def dense_crf(
     """
     taken = levels(picture)
     known = seed_map(taken.size, seeds=seeds)
+    if unknown:
+        known = np.where(known == unknown, 0, known + 1)
     classes = require_labels(known)
     within("weight", weight, 0)
     within("spatial_weight", spatial_weight, 0)

@@ -37,6 +37,7 @@ def field(
     seeds: Integer[np.ndarray, "*s"] | None = None,
     foreground: Points = (),
     background: Points = (),
+    radius: float = 0.0,
     method: Lowering | Averaging = "expansion",
     smoothness: float = 10.0,
     sigma: float | None = None,
@@ -52,6 +53,7 @@ def field(
         seeds: a map of labels 1, 2, ... where they are known, 0 elsewhere.
         foreground: points that belong to the thing (label 2).
         background: points that do not (label 1).
+        radius: of the dabs that points are, in pixels; wide ones tell more of the colours.
         method: sum_product, mean_field and the samplers also tell how probable each class is.
         smoothness: what a border costs between two pixels of one colour, in nats.
         sigma: contrast at which borders become cheap, in grey levels; taken from the picture if left out.
@@ -61,7 +63,7 @@ def field(
         BadArgument: seeds that do not fit, or more classes than colours.
     """
     taken = levels(picture)
-    marks = seed_map(taken.size, seeds=seeds, foreground=foreground, background=background)
+    marks = seed_map(taken.size, seeds=seeds, foreground=foreground, background=background, radius=radius)
     marked = bool(marks.any())
     examples = marks if marked else _clusters(taken, classes, seed)
     count = require_labels(examples, least=2 if marked else 1)

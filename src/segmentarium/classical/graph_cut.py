@@ -37,6 +37,7 @@ def graph_cut(
     foreground: Points = (),
     background: Points = (),
     seeds: Integer[np.ndarray, "*s"] | None = None,
+    radius: float = 0.0,
     region: float = 0.02,
     sigma: float | None = None,
     connectivity: int | None = None,
@@ -51,6 +52,7 @@ def graph_cut(
         foreground: marked pixels (x, y) of the thing.
         background: marked pixels (x, y) around it.
         seeds: a map of marks: 0 unknown, 1 background, 2 foreground.
+        radius: of the dabs that points are, in pixels; wide ones tell more of the colours.
         region: weight lambda of colours against borders; 0 looks at borders only.
         sigma: the contrast that makes a border cheap, in levels; if left out, the root of the mean square of
             all contrasts.
@@ -64,7 +66,7 @@ def graph_cut(
     within("region", region, 0.0)
     within("components", float(components), 1.0)
     within("bins", float(bins), 1.0, 256.0)
-    known = seed_map(taken.size, seeds=seeds, foreground=foreground, background=background)
+    known = seed_map(taken.size, seeds=seeds, foreground=foreground, background=background, radius=radius)
     if require_labels(known) > FOREGROUND:
         raise BadArgument(f"the seed {known.max()}", allowed="1 for background, 2 for foreground")
     offsets = neighbours(len(taken.size), connectivity or (8 if len(taken.size) == 2 else 6))

@@ -29,6 +29,7 @@ def random_walker(
     seeds: Integer[np.ndarray, "*s"] | None = None,
     foreground: Points = (),
     background: Points = (),
+    radius: float = 0.0,
     beta: float = 130.0,
     accuracy: float = 1e-5,
 ) -> LabelMap:
@@ -36,6 +37,7 @@ def random_walker(
 
     Args:
         seeds: labels 1, 2, ..., 0 where unknown; with points, 1 is background and 2 is foreground.
+        radius: of the dabs that points are, in pixels.
         beta: how much harder a step is over an edge; 0 looks at distances only.
         accuracy: of the linear systems, as the share of the residual that is left.
 
@@ -45,7 +47,7 @@ def random_walker(
     """
     within("beta", beta, 0)
     taken = levels(picture)
-    known = seed_map(taken.size, seeds=seeds, foreground=foreground, background=background)
+    known = seed_map(taken.size, seeds=seeds, foreground=foreground, background=background, radius=radius)
     count = require_labels(known)
     probs = first_reached(walk_weights(taken, beta=beta), known, accuracy=accuracy)
     return marked(probs.argmax(0).astype(np.int32), count, taken, probs=probs.astype(np.float32))

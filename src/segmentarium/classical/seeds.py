@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int32, Integer
+from scipy import ndimage
 
+from segmentarium.classical.levels import within
 from segmentarium.errors import BadArgument
 
 Points = Sequence[tuple[int, ...]]
@@ -21,12 +23,15 @@ def seed_map(
     seeds: Integer[np.ndarray, "*s"] | None = None,
     foreground: Points = (),
     background: Points = (),
+    radius: float = 0.0,
 ) -> Int32[np.ndarray, "*s"]:
     """Which label is known where: 0 unknown, 1 background, 2 foreground; of several labels 1, 2, 3 ...
 
     Args:
         size: of the picture.
         seeds: such a map, to which the points are added.
+        radius: of the dabs that points are, in pixels. Where two of different labels meet, nothing is known,
+            and the map comes before them.
 
     Raises:
         BadArgument: the map has another size or negative numbers, a point lies outside the picture, or one
@@ -43,7 +48,23 @@ def seed_map(
                     cure="take one of the marks away",
                 )
             known[at] = label
+    within("radius", radius, 0)
+    if radius and (foreground or background):
+        _dab(known, {BACKGROUND: background, FOREGROUND: foreground}, radius)
     return known
+
+
+def _dab(known: Int32[np.ndarray, "*s"], marks: dict[int, Points], radius: float) -> None:
+    """Widen the points in ``known`` where it is open."""
+    reached = np.zeros(known.shape, np.int32)
+    for label, points in marks.items():
+        if points:
+            apart = np.ones(known.shape, bool)
+            apart[tuple(np.array([_place(point, known.shape) for point in points]).T)] = False
+            near = ndimage.distance_transform_edt(apart) <= radius
+            reached[near] = np.where(reached[near] == 0, label, -1)
+    wider = (known == 0) & (reached > 0)
+    known[wider] = reached[wider]
 
 
 def require_labels(known: Int32[np.ndarray, "*s"], *, least: int = 2) -> int:

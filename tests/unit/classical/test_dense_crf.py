@@ -203,6 +203,9 @@ def test_the_method_cleans_a_first_guess() -> None:
     found = dense_crf(picture, seeds=guess, sigma=20.0)
     np.testing.assert_array_equal(found.labels, truth - 1)
     assert [entry.name for entry in found.classes] == ["background", "foreground"]
+    mask = np.where(guess == 0, 255, guess - 1)
+    again = dense_crf(picture, seeds=mask, unknown=255, sigma=20.0)
+    np.testing.assert_array_equal(again.labels, found.labels)
     assert found.probs is not None
     np.testing.assert_allclose(found.probs.sum(0), 1, atol=1e-5)
 

@@ -45,3 +45,17 @@ def test_labels_come_without_a_gap() -> None:
     for marks in ([0, 0], [1, 1], [1, 3]):
         with pytest.raises(BadArgument, match="without a gap"):
             require_labels(np.array([marks], np.int32))
+
+
+def test_dabs_are_discs_that_leave_known_and_contested_pixels_alone() -> None:
+    scribbles = np.zeros((9, 12), np.int32)
+    scribbles[4, 1] = 1
+    known = seed_map((9, 12), seeds=scribbles, foreground=[(3, 4)], background=[(8, 4)], radius=2.0)
+    rows, columns = np.indices((9, 12))
+    near = (rows - 4) ** 2 + (columns - 3) ** 2 <= 4
+    assert known[4, 1] == 1
+    assert ((known == 2) == (near & (scribbles == 0))).all()
+    close = seed_map((9, 12), foreground=[(3, 4)], background=[(6, 4)], radius=2.0)
+    assert close[4, :9].tolist() == [0, 2, 2, 2, 0, 0, 1, 1, 1]
+    with pytest.raises(BadArgument, match="radius = -1"):
+        seed_map((9, 12), foreground=[(3, 4)], radius=-1.0)
