@@ -113,8 +113,8 @@ def _annotation(setting: Setting) -> Any:
 def _default(setting: Setting) -> Any:
     if setting.required:
         return inspect.Parameter.empty
-    if setting.kind == "numbers" and setting.default is not None:
-        return ",".join(f"{number:g}" for number in setting.default)
+    if setting.kind == "numbers":
+        return ",".join(f"{number:g}" for number in setting.default or ()) or None
     return None if setting.kind == "points" else setting.default
 
 
@@ -134,10 +134,11 @@ def _run(
     voice = Voice(as_json=as_json, quiet=quiet)
     given = {key: value for key, value in settings.items() if value is not None}
     told, failed = [], 0
-    for row in run(name, images, out=output, settings=given, overlay=overlay, overwrite=exist_ok):
-        told.append(row.as_dict())
-        failed += row.error is not None
-        _tell(row, voice)
+    with voice.compiling():
+        for row in run(name, images, out=output, settings=given, overlay=overlay, overwrite=exist_ok):
+            told.append(row.as_dict())
+            failed += row.error is not None
+            _tell(row, voice)
     voice.result(told)
     voice.say(f"\n{len(told) - failed} of {len(told)} written to [bold]{output}[/bold]")
     sys.exit(1 if failed else 0)

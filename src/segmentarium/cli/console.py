@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -69,6 +70,22 @@ class Voice:
         for row in rows:
             table.add_row(*row)
         self.say(table)
+
+    @contextmanager
+    def compiling(self) -> Iterator[None]:
+        """Say once why it takes so long, should loops be compiled for this machine meanwhile."""
+        from numba.core.event import Event, RecordingListener, install_listener
+
+        voice = self
+
+        class Told(RecordingListener):  # type: ignore[misc]
+            def on_start(self, event: Event) -> None:
+                if not self.buffer:
+                    voice.say("[dim]compiling for this machine, once; it takes some seconds[/dim]")
+                super().on_start(event)
+
+        with install_listener("numba:compile", Told()):
+            yield
 
     def progress(self) -> Progress:
         """A progress bar with count, time spent and time left; invisible when nobody watches."""

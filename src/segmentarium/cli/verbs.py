@@ -206,10 +206,11 @@ def predict(
     )
     failed = 0
     told = []
-    for row in rows:
-        failed += row.error is not None
-        told.append(row.as_dict())
-        tell_prediction(row, voice)
+    with voice.compiling():
+        for row in rows:
+            failed += row.error is not None
+            told.append(row.as_dict())
+            tell_prediction(row, voice)
     voice.result(told)
     voice.say(f"\n{len(told) - failed} of {len(told)} written to [bold]{output}[/bold]")
     sys.exit(1 if failed else 0)

@@ -30,7 +30,7 @@ SEVERITY = {"error": "[bold red]error[/bold red]", "warning": "[yellow]warning[/
 
 def watch(run: Generator[Event, None, Result], voice: Voice) -> Result:
     """Follow a run to its end and return what it returns: a live bar for people, JSON lines for machines."""
-    with voice.progress() as bar:
+    with voice.compiling(), voice.progress() as bar:
         task = bar.add_task("preparing", total=None, note="")
         while True:
             try:
