@@ -139,7 +139,8 @@ def pictures(
 
 def evenly(paths: list[Path], count: int) -> list[Path]:
     """``count`` of them, evenly spaced."""
-    return [paths[i * len(paths) // count] for i in range(min(count, len(paths)))]
+    count = min(count, len(paths))
+    return [paths[i * len(paths) // count] for i in range(count)]
 
 
 def missing(

@@ -144,7 +144,8 @@ def main() -> None:
             f"a model of {model.classes.names} for data of {data.classes.names}", allowed="the same classes"
         )
     pairs = [pair for pair in data.split(words.split) if pair.mask is not None]
-    pairs = [pairs[i * len(pairs) // words.pictures] for i in range(min(words.pictures, len(pairs)))]
+    count = min(words.pictures, len(pairs))
+    pairs = [pairs[i * len(pairs) // count] for i in range(count)]
     halves = pairs[: len(pairs) // 2], pairs[len(pairs) // 2 :]
     names = tuple(model.classes.names)
     columns = [Column.of(name, names) for name in ("network", "field, chosen", "field, as it comes")]

@@ -21,6 +21,9 @@ TOP = 255.0
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey: ITU-R BT.601, as Pillow and OpenCV have it."""
 
+DEPTHS = (8, 10, 12, 14, 16)
+"""Bits of cameras and scanners."""
+
 
 @dataclass(frozen=True, eq=False)
 class Levels:
@@ -61,7 +64,8 @@ Picture: TypeAlias = str | Path | Image | Volume | Pil.Image | np.ndarray | Leve
 def levels(picture: Picture, *, volumes: bool = True) -> Levels:
     """Take what people hand in.
 
-    Eight bits stay as they are; 16 bits are divided by 257; other numbers are multiplied by 255 if they lie
+    Eight bits stay as they are. Of 16 bits those count that the picture needs, 8, 10, 12, 14 or all (cameras
+    of 12 bits write 16), and their highest value becomes 255. Other numbers are multiplied by 255 if they lie
     from 0 to 1, else stretched from their least to their greatest value. Levels are taken as they are.
 
     Args:
@@ -102,7 +106,9 @@ def _scaled(values: Shaped[np.ndarray, "*s c"]) -> tuple[Float32[np.ndarray, "*s
     if values.dtype == np.uint8:
         return values.astype(np.float32), ()
     if values.dtype == np.uint16:
-        return values.astype(np.float32) / 257, ("16-bit values divided by 257",)
+        bits = next(depth for depth in DEPTHS if values.max() < 2**depth)
+        step = np.float32((2**bits - 1) / TOP)
+        return values.astype(np.float32) / step, (f"16-bit values up to {values.max()} read as {bits} bits",)
     values = values.astype(np.float32)
     if not np.isfinite(values).all():
         at = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])

@@ -18,6 +18,9 @@ def test_eight_bits_stay_and_others_come_to_their_scale() -> None:
     assert levels(eight).values[..., 0].tolist() == eight.tolist()
     assert levels(eight).notes == ()
     assert levels(eight.astype(np.uint16) * 257).values[..., 0].tolist() == eight.tolist()
+    twelve = levels(np.array([[0, 819, 4095]], np.uint16))
+    np.testing.assert_allclose(twelve.values[..., 0], [[0, 51, 255]], rtol=1e-6)
+    assert twelve.notes == ("16-bit values up to 4095 read as 12 bits",)
     shares = levels(eight / np.float32(255))
     np.testing.assert_allclose(shares.values[..., 0], eight, rtol=1e-6)
     assert "multiplied by 255" in shares.notes[0]
