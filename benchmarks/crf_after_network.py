@@ -21,29 +21,22 @@ from pathlib import Path
 
 import numpy as np
 
-from segmentarium.classical.crf.dense import DenseCRF, Kernel
+from segmentarium.classical.crf.dense import DenseCRF
 from segmentarium.data import open_data
 from segmentarium.data.dataset import DataSet, Pair
 from segmentarium.engine.gallery import strip
 from segmentarium.engine.load import load
 from segmentarium.engine.model import Model
-from segmentarium.engine.refining import refined
+from segmentarium.engine.refining import field_of, refined
 from segmentarium.errors import BadArgument
 from segmentarium.metrics.boundary_scores import Boundaries
 from segmentarium.metrics.confusion import ConfusionMatrix, count_pairs
 from segmentarium.values import LabelMap
 
-SPATIAL = Kernel(3.0, compatibility=3.0)
-"""As of DeepLab, which chose the other three numbers."""
 GRID = {"weight": (1.0, 3.0, 10.0), "sigma": (30.0, 80.0), "contrast": (5.0, 10.0, 20.0)}
 
 Settings = tuple[float, float, float]
 CHOICES: list[Settings] = list(itertools.product(*GRID.values()))
-
-
-def field_of(settings: Settings, iterations: int) -> DenseCRF:
-    weight, sigma, contrast = settings
-    return DenseCRF((SPATIAL, Kernel(sigma, contrast, compatibility=weight)), iterations)
 
 
 @dataclass
@@ -85,7 +78,7 @@ def choose(model: Model, data: DataSet, pairs: list[Pair], iterations: int) -> S
     for pair in pairs:
         found, image, truth = answer(model, data, pair), data.image(pair), data.labels(pair)
         for i, settings in enumerate(CHOICES):
-            after = refined(found, image, field=field_of(settings, iterations))
+            after = refined(found, image, field=field_of(*settings, iterations=iterations))
             matrices[i] += count_pairs(after.labels, truth, classes=count)
     return CHOICES[int(np.argmax([mean_iou(matrix) for matrix in matrices]))]
 
@@ -155,7 +148,7 @@ def main() -> None:
         told_of = ", ".join(f"{name} {value:g}" for name, value in zip(GRID, settings, strict=True))
         print(f"{chosen_by[0].stem} to {chosen_by[-1].stem} choose {told_of}", flush=True)
         for pair in reported:
-            fields[pair.stem] = field_of(settings, words.iterations)
+            fields[pair.stem] = field_of(*settings, iterations=words.iterations)
             image, truth, before = data.image(pair), data.labels(pair), answer(model, data, pair)
             after = [refined(before, image, field=one) for one in (fields[pair.stem], DenseCRF())]
             for column, labels in zip(columns, (before, *after), strict=True):

@@ -173,6 +173,13 @@ def predict(
     ] = None,
     score: Annotated[float, typer.Option(help="Leave out objects of a lower score.")] = 0.5,
     crf: Annotated[bool, typer.Option("--crf", help="Refine labels by a fully connected field.")] = False,
+    crf_kernel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WEIGHT,SIGMA,CONTRAST",
+            help="The field for your data: strength, reach in pixels, difference in levels [10,80,13].",
+        ),
+    ] = None,
     save_prob: Annotated[bool, typer.Option("--save-prob", help="Also write probabilities as .npz.")] = False,
     overlay: Annotated[
         bool, typer.Option("--overlay/--no-overlay", help="Draw the mask over the picture.")
@@ -186,8 +193,10 @@ def predict(
 ) -> None:
     """Predict masks, objects or segments, and overlays, for pictures of any size and for volumes."""
     from segmentarium.cli.watching import tell_licence, tell_prediction
+    from segmentarium.engine.classic import numbers_in
     from segmentarium.engine.load import load
     from segmentarium.engine.predict import predict as run
+    from segmentarium.engine.refining import field_of
 
     voice = Voice(as_json=as_json, quiet=quiet)
     seer = load(model, device=device)
@@ -199,7 +208,9 @@ def predict(
         tile=tile,
         overlap=overlap,
         score=score,
-        crf=crf,
+        crf=crf
+        if crf_kernel is None
+        else field_of(*map(float, numbers_in("--crf-kernel", crf_kernel, count=3))),
         probs=save_prob,
         overlay=overlay,
         overwrite=exist_ok,

@@ -190,16 +190,25 @@ def _value(setting: Setting, value: Any) -> Any:
 
 
 def _numbers(setting: Setting, value: Any) -> tuple[int | float, ...]:
-    if not isinstance(value, str):
-        return tuple(value)
+    return numbers_in(setting.name, value) if isinstance(value, str) else tuple(value)
+
+
+def numbers_in(name: str, text: str, *, count: int | None = None) -> tuple[int | float, ...]:
+    """The numbers of ``12,40``.
+
+    Raises:
+        BadArgument: something else, or not ``count`` of them.
+    """
     try:
-        return tuple(
-            int(part) if part.strip().lstrip("-").isdecimal() else float(part) for part in value.split(",")
+        numbers = tuple(
+            int(part) if part.strip().lstrip("-").isdecimal() else float(part) for part in text.split(",")
         )
-    except ValueError as error:
-        raise BadArgument(
-            f"{setting.name} = {value!r}", allowed="numbers with commas, such as 12,40"
-        ) from error
+    except ValueError:
+        numbers = None
+    if numbers is None or len(numbers) != (count or len(numbers)):
+        many = f"{count} numbers" if count else "numbers"
+        raise BadArgument(f"{name} = {text!r}", allowed=f"{many} with commas, such as 12,40")
+    return numbers
 
 
 def read_seeds(path: str | Path) -> Integer[np.ndarray, "*s"]:

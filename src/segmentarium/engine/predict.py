@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from segmentarium.classical.crf.dense import DenseCRF
 from segmentarium.engine.listing import Listing, refuse_loss
 from segmentarium.engine.load import load
 from segmentarium.engine.model import Model
@@ -83,7 +84,7 @@ def predict(
     tile: int | None = None,
     overlap: float | None = None,
     score: float = SURE,
-    crf: bool = False,
+    crf: DenseCRF | bool = False,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Iterator[Prediction]:
@@ -101,7 +102,8 @@ def predict(
         probs: whether to write probabilities, too; they need ``2 k`` bytes a pixel of memory.
         tile, overlap: as for a call of :class:`Model`.
         score: objects of a lower score are left out.
-        crf: refine labels by a fully connected field over the whole picture.
+        crf: refine labels by a fully connected field over the whole picture: the usual one, or this one; see
+            :func:`segmentarium.engine.refining.field_of`.
         progress: called with the number of images done and of all.
 
     Raises:
@@ -113,7 +115,10 @@ def predict(
     found = find_images(given)
     seer = model if isinstance(model, Model | VolumeModel) else load(model, device=device)
     _refuse_others(found, seer)
-    order = Order(model=seer, overlay=overlay, probs=probs, tile=tile, overlap=overlap, score=score, crf=crf)
+    field_ = DenseCRF() if crf is True else crf or None
+    order = Order(
+        model=seer, overlay=overlay, probs=probs, tile=tile, overlap=overlap, score=score, crf=field_
+    )
     _refuse_wishes(order)
     folder = Path(out)
     targets = [folder / name for name in output_stems(found)]
@@ -190,7 +195,7 @@ def _refuse_wishes(order: Order) -> None:
     asked: dict[str, Any] = {
         "tile": order.tile,
         "probabilities": order.probs or None,
-        "crf": order.crf or None,
+        "crf": order.crf,
     }
     if isinstance(model, Model):
         asked["overlap"] = order.overlap

@@ -9,16 +9,34 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from segmentarium.classical.crf.dense import DenseCRF
+from segmentarium.classical.crf.dense import DenseCRF, Kernel
 from segmentarium.classical.crf.dense_tiles import infer_in_tiles
 from segmentarium.classical.crf.unaries import from_softmax
-from segmentarium.classical.levels import levels
+from segmentarium.classical.levels import levels, within
 from segmentarium.errors import BadArgument
 from segmentarium.ops.tiles import Window
 from segmentarium.values import Image, LabelMap
 
 MEMORY_MB = 1024.0
 """What the field may hold at a time, besides picture and probabilities."""
+
+
+def field_of(weight: float, sigma: float, contrast: float, *, iterations: int = 10) -> DenseCRF:
+    """Chen's field: three numbers are chosen for the data at hand, a smoothing kernel of 3 pixels stays.
+
+    Args:
+        weight: how much pixels that look alike count.
+        sigma: how far they see each other, in pixels.
+        contrast: how much they may differ, in levels from 0 to 255.
+
+    Raises:
+        BadArgument: a number out of its range.
+    """
+    within("weight", weight, 0)
+    for name, value in (("sigma", sigma), ("contrast", contrast)):
+        within(name, value, 0, open_low=True)
+    kernels = Kernel(3.0, compatibility=3.0), Kernel(sigma, contrast, compatibility=weight)
+    return DenseCRF(kernels, iterations)
 
 
 def refined(

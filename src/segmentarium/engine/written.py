@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Int64, Shaped
 from PIL import Image as Pil
 
+from segmentarium.classical.crf.dense import DenseCRF
 from segmentarium.engine.model import Model
 from segmentarium.engine.panels import SURE
 from segmentarium.engine.refining import refined
@@ -51,7 +52,7 @@ class Order:
     tile: int | None
     overlap: float | None
     score: float = SURE
-    crf: bool = False
+    crf: DenseCRF | None = None
 
     def endings(self) -> tuple[str, ...]:
         """How the names of the files end that are written for an image."""
@@ -152,7 +153,7 @@ def _write_jpeg(drawn: Pil.Image, path: Path) -> Path:
 
 
 def _write_labels(source: Path, target: Path, order: Order, model: Model) -> Written:
-    if order.crf:
+    if order.crf is not None:
         return _write_refined(source, target, order, model)
     pixels, notes = _open(source)
     seen, told = model.fitted(
@@ -182,7 +183,7 @@ def _write_refined(source: Path, target: Path, order: Order, model: Model) -> Wr
     image = read_image(source)
     found = model(image, probs=True, tile=order.tile, overlap=order.overlap)
     assert isinstance(found, LabelMap)
-    found = refined(found, image)
+    found = refined(found, image, field=order.crf)
     thinning = _thinning(*found.labels.shape)
     thinned = replace(found, labels=found.labels[::thinning, ::thinning], probs=None)
     seen = _Seen(thinned=thinned, thinning=thinning, shares=found.area_share(), probs=found.probs)

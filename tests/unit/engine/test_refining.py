@@ -9,8 +9,9 @@ import pytest
 from PIL import Image as Pil
 
 from segmentarium.classical.crf.dense import DenseCRF, Kernel
+from segmentarium.cli.app import main
 from segmentarium.engine.predict import predict
-from segmentarium.engine.refining import refined
+from segmentarium.engine.refining import field_of, refined
 from segmentarium.errors import BadArgument, BadRecipe
 from segmentarium.values import VOID, Classes, Image, LabelMap
 
@@ -57,13 +58,23 @@ def test_probabilities_of_this_picture_are_needed(guess: tuple[LabelMap, np.ndar
         refined(found, Image(np.zeros((48, 61, 1), np.uint8)))
 
 
-def test_files_are_refined_when_asked(tmp_path: Path) -> None:
+def test_files_are_refined_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pixels = np.full((64, 64), 20, np.uint8)
     pixels[20:44, 16:50] = 180
     Pil.fromarray(pixels).save(tmp_path / "a.png")
     row = next(predict(tmp_path / "a.png", model="unet@nuclei", out=tmp_path / "out", crf=True, probs=True))
     assert row.error is None
     assert row.mask is not None
+    with pytest.raises(SystemExit) as end:
+        main(
+            ["predict", str(tmp_path / "a.png"), "-o", str(tmp_path / "own"), "--crf-kernel", "0,80,13", "-q"]
+        )
+    assert end.value.code == 0
+    with pytest.raises(SystemExit):
+        main(["predict", str(tmp_path / "a.png"), "-o", str(tmp_path / "own"), "--crf-kernel", "3,80"])
+    assert "--crf-kernel = '3,80'; allowed: 3 numbers with commas" in capsys.readouterr().err
+    with pytest.raises(BadArgument, match="contrast = 0; allowed: more than 0"):
+        field_of(3.0, 80.0, 0.0)
     with Pil.open(row.mask) as mask:
         assert mask.size == (64, 64)
     with np.load(str(row.probs)) as file:
