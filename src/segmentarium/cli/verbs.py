@@ -199,6 +199,7 @@ def predict(
     from segmentarium.engine.refining import field_of
 
     voice = Voice(as_json=as_json, quiet=quiet)
+    kernel = numbers_in("--crf-kernel", crf_kernel, count=3) if crf_kernel else None
     seer = load(model, device=device)
     tell_licence(seer, voice)
     rows = run(
@@ -208,9 +209,7 @@ def predict(
         tile=tile,
         overlap=overlap,
         score=score,
-        crf=crf
-        if crf_kernel is None
-        else field_of(*map(float, numbers_in("--crf-kernel", crf_kernel, count=3))),
+        crf=crf if kernel is None else field_of(*map(float, kernel)),
         probs=save_prob,
         overlay=overlay,
         overwrite=exist_ok,
