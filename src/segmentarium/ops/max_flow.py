@@ -86,7 +86,7 @@ def _ortools(
         from ortools.graph.python.max_flow import SimpleMaxFlow
     except ImportError:
         raise BadArgument(
-            "engine 'ortools' is not installed", allowed="scipy", cure="pip install ortools"
+            "engine 'ortools' is not installed", allowed="scipy", cure="pip install 'segmentarium[flow]'"
         ) from None
     solver = SimpleMaxFlow()
     ends = np.ascontiguousarray(edges.T, np.int32)
