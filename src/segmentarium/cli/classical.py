@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,7 +10,7 @@ import typer
 from typer.main import get_command
 
 from segmentarium.cli.app import Verbs, app
-from segmentarium.cli.console import Voice
+from segmentarium.cli.console import Voice, tell_rows
 from segmentarium.cli.options import Json, Quiet
 
 if TYPE_CHECKING:
@@ -133,15 +132,8 @@ def _run(
 
     voice = Voice(as_json=as_json, quiet=quiet)
     given = {key: value for key, value in settings.items() if value is not None}
-    told, failed = [], 0
-    with voice.compiling():
-        for row in run(name, images, out=output, settings=given, overlay=overlay, overwrite=exist_ok):
-            told.append(row.as_dict())
-            failed += row.error is not None
-            _tell(row, voice)
-    voice.result(told)
-    voice.say(f"\n{len(told) - failed} of {len(told)} written to [bold]{output}[/bold]")
-    sys.exit(1 if failed else 0)
+    rows = run(name, images, out=output, settings=given, overlay=overlay, overwrite=exist_ok)
+    tell_rows(rows, _tell, voice, output)
 
 
 def _tell(row: Outlined, voice: Voice) -> None:

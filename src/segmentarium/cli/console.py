@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 if TYPE_CHECKING:  # rich takes 0.2 s to import, which `seg --help` must not pay
     from rich.console import Console
@@ -108,3 +109,18 @@ class Voice:
             console=self.console,
             disable=not self.chatty,
         )
+
+
+def tell_rows(
+    rows: Iterable[Any], tell: Callable[[Any, Voice], None], voice: Voice, output: Path
+) -> NoReturn:
+    """Tell of each file as it is written to ``output``; the exit code is 1 if one could not be."""
+    told, failed = [], 0
+    with voice.compiling():
+        for row in rows:
+            failed += row.error is not None
+            told.append(row.as_dict())
+            tell(row, voice)
+    voice.result(told)
+    voice.say(f"\n{len(told) - failed} of {len(told)} written to [bold]{output}[/bold]")
+    sys.exit(1 if failed else 0)

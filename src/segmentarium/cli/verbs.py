@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from segmentarium.cli.app import app
-from segmentarium.cli.console import Voice
+from segmentarium.cli.console import Voice, tell_rows
 from segmentarium.cli.options import Data, Device, Json, Model, Out, Quiet, TaskOption
 
 
@@ -214,16 +214,7 @@ def predict(
         overlay=overlay,
         overwrite=exist_ok,
     )
-    failed = 0
-    told = []
-    with voice.compiling():
-        for row in rows:
-            failed += row.error is not None
-            told.append(row.as_dict())
-            tell_prediction(row, voice)
-    voice.result(told)
-    voice.say(f"\n{len(told) - failed} of {len(told)} written to [bold]{output}[/bold]")
-    sys.exit(1 if failed else 0)
+    tell_rows(rows, tell_prediction, voice, output)
 
 
 @app.command(name="eval")
