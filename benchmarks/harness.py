@@ -32,6 +32,7 @@ class Race:
         """Call each once to warm up, then all of them in turn, ``rounds`` times."""
         for call in contenders.values():
             call()
+        FINISHED.append(self)
         for _ in range(rounds):
             for name, call in contenders.items():
                 clock = getattr(call, "processor_time", time.process_time)
@@ -60,6 +61,10 @@ class Race:
             speed, ratio = self.work / self.median(name), self.median(first) / self.median(name)
             by_cpu = self.cpu(first) / self.cpu(name)
             print(f"{name:<34}{times}{len(runs):>11}{speed:>11.1f}{ratio:>11.2f}{by_cpu:>11.2f}")
+
+
+FINISHED: list[Race] = []
+"""All races of this program, in order."""
 
 
 class Apart:
