@@ -44,7 +44,7 @@ LADDERS: dict[str, tuple[str, Ladder]] = {
     "ddcrp": ("spread", {"spread": (12.0, 18.0, 27.0, 40.0, 60.0, 90.0)}),
     "slic": ("segments", {"segments": (6, 12, 25, 50), "compactness": (10.0, 20.0)}),
     "watershed": ("depth", {"depth": (5.0, 10.0, 20.0, 40.0), "sigma": (1.0, 3.0)}),
-    "mean_shift": ("color", {"color": (14.0, 22.0, 32.0, 45.0), "smallest": (400,)}),
+    "mean_shift": ("color", {"color": (32.0, 48.0, 70.0, 100.0), "smallest": (400, 1200)}),
     "dp_means": ("penalty", {"penalty": (1e4, 3e4, 1e5, 3e5), "weight": (0.4,)}),
     "dirichlet_mixture": ("components", {"components": (4, 8, 16), "weight": (0.4,)}),
     "mumford_shah": ("rho", {"rho": (1000.0, 2500.0, 6000.0), "smallest": (100,)}),
