@@ -33,7 +33,7 @@ from segmentarium.metrics.boundary_scores import Boundaries
 from segmentarium.metrics.confusion import ConfusionMatrix, count_pairs
 from segmentarium.values import LabelMap
 
-GRID = {"weight": (1.0, 3.0, 10.0), "sigma": (30.0, 80.0), "contrast": (5.0, 10.0, 20.0)}
+GRID = {"weight": (2.0, 4.0, 7.0), "sigma": (30.0, 60.0), "contrast": (5.0, 10.0)}
 
 Settings = tuple[float, float, float]
 CHOICES: list[Settings] = list(itertools.product(*GRID.values()))
@@ -150,7 +150,7 @@ def main() -> None:
         for pair in reported:
             fields[pair.stem] = field_of(*settings, iterations=words.iterations)
             image, truth, before = data.image(pair), data.labels(pair), answer(model, data, pair)
-            after = [refined(before, image, field=one) for one in (fields[pair.stem], DenseCRF())]
+            after = [refined(before, image, field=one) for one in (fields[pair.stem], field_of())]
             for column, labels in zip(columns, (before, *after), strict=True):
                 column.update(pair.stem, labels.labels, truth)
     show(columns)

@@ -177,7 +177,7 @@ def predict(
         str | None,
         typer.Option(
             metavar="WEIGHT,SIGMA,CONTRAST",
-            help="The field for your data: strength, reach in pixels, difference in levels [10,80,13].",
+            help="The field for your data: strength, reach in pixels, difference in levels [4,60,5].",
         ),
     ] = None,
     save_prob: Annotated[bool, typer.Option("--save-prob", help="Also write probabilities as .npz.")] = False,

@@ -20,6 +20,7 @@ from segmentarium.engine.listing import Listing, refuse_loss
 from segmentarium.engine.load import load
 from segmentarium.engine.model import Model
 from segmentarium.engine.panels import SURE
+from segmentarium.engine.refining import field_of
 from segmentarium.engine.sources import find_images, is_volume, output_stems
 from segmentarium.engine.volume_model import VolumeModel
 from segmentarium.engine.written import Order, write
@@ -115,7 +116,7 @@ def predict(
     found = find_images(given)
     seer = model if isinstance(model, Model | VolumeModel) else load(model, device=device)
     _refuse_others(found, seer)
-    field_ = DenseCRF() if crf is True else crf or None
+    field_ = field_of() if crf is True else crf or None
     order = Order(
         model=seer, overlay=overlay, probs=probs, tile=tile, overlap=overlap, score=score, crf=field_
     )

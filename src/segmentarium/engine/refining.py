@@ -21,8 +21,13 @@ MEMORY_MB = 1024.0
 """What the field may hold at a time, besides picture and probabilities."""
 
 
-def field_of(weight: float, sigma: float, contrast: float, *, iterations: int = 10) -> DenseCRF:
+def field_of(
+    weight: float = 4.0, sigma: float = 60.0, contrast: float = 5.0, *, iterations: int = 10
+) -> DenseCRF:
     """Chen's field: three numbers are chosen for the data at hand, a smoothing kernel of 3 pixels stays.
+
+    The usual ones are in the middle of the paper's ranges. Those of :class:`DenseCRF` are meant for rough
+    labels, and too strong for a network's probabilities: they wipe out what is thin.
 
     Args:
         weight: how much pixels that look alike count.
@@ -46,7 +51,7 @@ def refined(
 
     Args:
         found: with its probabilities.
-        field: its kernels are meant for levels from 0 to 255; the usual one if not given.
+        field: its kernels are meant for levels from 0 to 255; :func:`field_of` if not given.
         memory_mb: larger pictures are worked on in tiles that fit.
 
     Raises:
@@ -62,7 +67,7 @@ def refined(
     shares, pixels = found.probs, levels(image).values
     labels, probs = np.empty_like(found.labels), np.empty_like(shares)
     windows = infer_in_tiles(
-        field or DenseCRF(),
+        field or field_of(),
         lambda window: from_softmax(_cut(shares, window)),
         lambda window: pixels[window.top : window.bottom, window.left : window.right],
         size=(image.size[0], image.size[1]),
