@@ -26,7 +26,8 @@ def training_layout(network: nn.Module) -> torch.memory_format:
     if getattr(network, "dimensions", 2) == 3:
         return torch.channels_last_3d
     on_cpu = next(network.parameters()).device.type == "cpu"
-    if on_cpu and is_wide(network, small_image(network)):
+    told = hasattr(network, "config")  # what it takes; a network of one's own need not tell
+    if on_cpu and told and is_wide(network, small_image(network)):
         return torch.contiguous_format
     return torch.channels_last
 

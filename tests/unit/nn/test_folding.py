@@ -227,6 +227,7 @@ def test_wide_networks_are_trained_plane_by_plane_on_a_cpu() -> None:
         assert network.training
         assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     assert layout.training_layout(build("unet-resnet34", classes=3).to("meta")) == torch.channels_last
+    assert layout.training_layout(nn.Conv2d(64, 64, 3)) == torch.channels_last
 
 
 def test_no_norm_is_left_in_the_usual_networks() -> None:
