@@ -81,6 +81,7 @@ def test_basins_by_filling(size: tuple[int, ...], connectivity: int, depth: int)
     assert found[kept].tolist() == list(range(1, kept.sum() + 1))
 
 
+@pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")  # scikit-image on NumPy 2.5
 def test_basins_lie_in_those_of_scikit_image() -> None:
     """It also counts a second basin with an equally low floor, however low the ridge between them."""
     relief = rough((40, 50), smooth=1.2)
