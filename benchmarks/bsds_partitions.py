@@ -48,6 +48,9 @@ LADDERS: dict[str, tuple[str, Ladder]] = {
     "dp_means": ("penalty", {"penalty": (1e4, 3e4, 1e5, 3e5), "weight": (0.4,)}),
     "dirichlet_mixture": ("components", {"components": (4, 8, 16), "weight": (0.4,)}),
     "mumford_shah": ("rho", {"rho": (1000.0, 2500.0, 6000.0), "smallest": (100,)}),
+    "quickshift": ("max_distance", {"max_distance": (6.0, 12.0, 20.0)}),
+    "compact_watershed": ("segments", {"segments": (6, 12, 25, 50), "compactness": (0.0, 0.3)}),
+    "field": ("classes", {"classes": (2, 3, 5, 8), "smoothness": (10.0, 30.0)}),
     "chan_vese": ("functions", {"functions": (1, 2)}),
 }
 """For each method which setting is its scale, and the values tried."""

@@ -46,15 +46,20 @@ def dense_crf(
         spatial_sigma: how far pixels see each other whatever their colours.
         spatial_weight: how much these count.
         iterations: steps of the mean field.
+
+    Raises:
+        BadArgument: a guess of another size, with fewer than two labels or a gap between them; or a number
+            out of its range.
     """
     taken = levels(picture)
     known = seed_map(taken.size, seeds=seeds)
+    first = 0 if unknown else 1
     if unknown:
         known = np.where(known == unknown, 0, known + 1)
-    classes = require_labels(known)
+    classes = require_labels(known, first=first)
     within("weight", weight, 0)
     within("spatial_weight", spatial_weight, 0)
     kernels = Kernel(spatial_sigma, None, spatial_weight), Kernel(sigma, contrast, weight)
     unary = from_labels(known, classes=classes, sure=sure)
     probs = DenseCRF(kernels, iterations).infer(unary, taken.values, spacing=taken.spacing)
-    return marked(probs.argmax(0), classes, taken, probs=probs)
+    return marked(probs.argmax(0), classes, taken, first=first, probs=probs)

@@ -106,9 +106,10 @@ def _scaled(values: Shaped[np.ndarray, "*s c"]) -> tuple[Float32[np.ndarray, "*s
     if values.dtype == np.uint8:
         return values.astype(np.float32), ()
     if values.dtype == np.uint16:
-        bits = next(depth for depth in DEPTHS if values.max() < 2**depth)
+        highest = int(values.max())
+        bits = next(depth for depth in DEPTHS if highest < 2**depth)
         step = np.float32((2**bits - 1) / TOP)
-        return values.astype(np.float32) / step, (f"16-bit values up to {values.max()} read as {bits} bits",)
+        return values.astype(np.float32) / step, (f"16-bit values up to {highest} read as {bits} bits",)
     values = values.astype(np.float32)
     if not np.isfinite(values).all():
         at = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])

@@ -37,10 +37,16 @@ def marked(
     count: int,
     picture: Levels,
     *,
+    first: int = 1,
     probs: Float[np.ndarray, " k *s"] | None = None,
 ) -> LabelMap:
-    """Labels of seeds, from 0: two are background and foreground, more ``label 1``, ``label 2`` and so on."""
-    several = tuple(f"label {i + 1}" for i in range(count))
+    """Labels of seeds: two are background and foreground, more are numbered as the person did.
+
+    Args:
+        labels: from 0.
+        first: the number that label 0 had as a seed.
+    """
+    several = tuple(f"label {first + i}" for i in range(count))
     return named(labels, ("background", "foreground") if count == 2 else several, picture, probs=probs)
 
 

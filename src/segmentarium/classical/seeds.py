@@ -67,8 +67,11 @@ def _dab(known: Int32[np.ndarray, "*s"], marks: dict[int, Points], radius: float
     known[wider] = reached[wider]
 
 
-def require_labels(known: Int32[np.ndarray, "*s"], *, least: int = 2) -> int:
+def require_labels(known: Int32[np.ndarray, "*s"], *, least: int = 2, first: int = 1) -> int:
     """The number of labels, all of which must be marked somewhere.
+
+    Args:
+        first: the number that the person gave to label 1.
 
     Raises:
         BadArgument: fewer than ``least`` labels are marked, or a number between is not.
@@ -77,10 +80,10 @@ def require_labels(known: Int32[np.ndarray, "*s"], *, least: int = 2) -> int:
     highest = int(present.max(initial=0))
     if len(present) >= least and highest == len(present):
         return highest
-    shown = ", ".join(str(int(v)) for v in present[:12]) or "none"
+    shown = ", ".join(str(int(v) - 1 + first) for v in present[:12]) or "none"
     raise BadArgument(
         f"seeds mark the labels {shown}",
-        allowed=f"1, 2, ... without a gap, at least {least} of them",
+        allowed=f"{first}, {first + 1}, ... without a gap, at least {least} of them",
         cure="mark at least one pixel of each",
     )
 

@@ -199,7 +199,7 @@ def predict(
     from segmentarium.engine.refining import field_of
 
     voice = Voice(as_json=as_json, quiet=quiet)
-    kernel = numbers_in("--crf-kernel", crf_kernel, count=3) if crf_kernel else None
+    kernel = numbers_in("--crf-kernel", crf_kernel, count=3) if crf_kernel is not None else None
     seer = load(model, device=device)
     tell_licence(seer, voice)
     rows = run(

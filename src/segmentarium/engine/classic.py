@@ -206,8 +206,10 @@ def numbers_in(name: str, text: str, *, count: int | None = None) -> tuple[int |
     except ValueError:
         numbers = None
     if numbers is None or len(numbers) != (count or len(numbers)):
-        many = f"{count} numbers" if count else "numbers"
-        raise BadArgument(f"{name} = {text!r}", allowed=f"{many} with commas, such as 12,40")
+        many, example = (
+            (f"{count} numbers", ",".join(map(str, range(1, count + 1)))) if count else ("numbers", "12,40")
+        )
+        raise BadArgument(f"{name} = {text!r}", allowed=f"{many} with commas, such as {example}")
     return numbers
 
 

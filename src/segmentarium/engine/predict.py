@@ -125,7 +125,7 @@ def predict(
     targets = [folder / name for name in output_stems(found)]
     files = [target.with_name(target.name + end) for target in targets for end in order.endings()]
     refuse_loss(files, found, folder / LISTING, what="prediction", overwrite=overwrite)
-    head = _head(seer)
+    head = _head(order)
     listing = Listing(ensure_folder(folder) / LISTING, head=head, files=files, rows="predictions")
     return _predict_all(found, targets, order, listing, progress)
 
@@ -209,8 +209,9 @@ def _refuse_wishes(order: Order) -> None:
         )
 
 
-def _head(model: Model | VolumeModel) -> dict[str, Any]:
+def _head(order: Order) -> dict[str, Any]:
     """What is true of all predictions of a folder."""
+    model = order.model
     return {
         "model": model.name,
         "weights": str(model.path) if model.path else None,
@@ -218,4 +219,5 @@ def _head(model: Model | VolumeModel) -> dict[str, Any]:
         "device": model.device.name,
         "classes": model.classes.to_json(),
         "ignore_id": model.ignore_id,
+        "crf": None if order.crf is None else order.crf.as_dict(),
     }

@@ -154,15 +154,15 @@ def _histogram(prediction: Any, truth: Any, classes: int, ignore: int) -> Int64[
         tables.append(_count(found, true, _words(found), _words(true), classes, void))
 
     blocks = -(-truth.size // _BLOCK)
-    share(count, blocks) if blocks >= _WORTH_SHARING else count(0, blocks)
+    share(count, blocks, least=_LEAST_BLOCKS)
     return np.asarray(sum(tables)).reshape(classes + 2, classes + 1)
 
 
 _BLOCK = 8
 """Pixels that are looked at together: the bytes of a word."""
 
-_WORTH_SHARING = 2**15
-"""Blocks from which waking other threads costs less than it saves."""
+_LEAST_BLOCKS = 2**14
+"""Fewer are not worth a thread."""
 
 
 @njit(cache=True, nogil=True)

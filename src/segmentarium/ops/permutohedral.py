@@ -24,7 +24,7 @@ from segmentarium.ops.share import share
 MOST_DIMENSIONS = 15
 BLOCK_NUMBERS = 1 << 16  # that are worked on at once: they fit the cache
 BANDS = 16
-LEAST_BAND = 4096  # features; smaller bands are not worth a merge
+LEAST_BAND = 4096  # features or points; fewer are not worth a merge or a thread
 MOST_CELLS = 2.0**62  # so that a key is an integer of 64 bits
 MOST_ALONG = 2.0**22  # so that single precision still tells features apart
 MARGIN = 3  # cells around the features: corners and their neighbours, and the rounding of the bounds
@@ -83,11 +83,12 @@ class Lattice:
             ranges.append((int(renamed.min()), int(renamed.max()) + 1))
             start, stop = self.edges[band : band + 2]
             if band > 0:
-                share(partial(_rename, self.offsets, renamed, start), stop - start)
+                share(partial(_rename, self.offsets, renamed, start), stop - start, least=LEAST_BAND)
         self.size = int(known)
         self.ahead = np.full((len(strides), known), known, np.int32)
         self.behind = self.ahead.copy()
-        share(partial(kernels.connect, table, ids, keys, strides, self.ahead, self.behind), self.size)
+        sought = partial(kernels.connect, table, ids, keys, strides, self.ahead, self.behind)
+        share(sought, self.size, least=LEAST_BAND)
         self.ranges = np.array(ranges, np.int64)
 
     @property
@@ -125,7 +126,7 @@ class Lattice:
         share(give, len(sums.edges) - 1)
         sums.settle(reverse=reverse)
         same *= np.float32(self.alpha)
-        share(take, n)
+        share(take, n, least=LEAST_BAND)
         return out
 
     def norm(self) -> Float32[np.ndarray, " n"]:
@@ -136,7 +137,7 @@ class Lattice:
         """How much of its own value each feature gets back: what to leave out of a sum over all others."""
         own = np.empty(len(self.offsets), np.float32)
         place = self.ahead, self.behind, self.offsets, self.weights, own
-        share(partial(kernels.own_share, *place), len(own))
+        share(partial(kernels.own_share, *place), len(own), least=LEAST_BAND)
         own *= np.float32(self.alpha)
         return own
 
@@ -204,10 +205,12 @@ class Sums:
         """Sum up what the bands gave, and blur it."""
         size, lattice = self.lattice.size, self.lattice
         bands = self._parts, self._shifts, self._firsts, self._lasts
-        share(partial(kernels.join, *bands, self.points), size)
+        least = BLOCK_NUMBERS // self.points.shape[1]
+        share(partial(kernels.join, *bands, self.points), size, least=least)
         directions = range(len(lattice.ahead))
         for j in reversed(directions) if reverse else directions:
-            share(partial(kernels.blur, self.points, lattice.ahead[j], lattice.behind[j], self._spare), size)
+            blur = partial(kernels.blur, self.points, lattice.ahead[j], lattice.behind[j], self._spare)
+            share(blur, size, least=least)
             self.points, self._spare = self._spare, self.points
 
     def mix(self, matrix: Float32[np.ndarray, "c c"]) -> None:

@@ -7,26 +7,49 @@ take several times as long to compile at first use, and their runtime forbids fo
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
+from itertools import pairwise
 
 PARTS_PER_CORE = 3
 """More parts than cores, so that a core that is disturbed does not keep the others waiting."""
 
 
-def share(work: Callable[[int, int], object], count: int) -> None:
+def share(work: Callable[[int, int], object], count: int, *, least: int = 1) -> None:
     """Call ``work(start, stop)`` for consecutive parts of ``range(count)``, on all cores at once.
 
     ``OMP_NUM_THREADS`` limits the cores, as for torch.
+
+    Args:
+        least: a smaller part is not worth a thread, which takes a tenth of a millisecond to begin.
     """
-    cores = min(_cores(), count)
+    most = count // least
+    cores = min(_cores(), most)
     if cores <= 1:
         work(0, count)
         return
-    parts = min(count, cores * PARTS_PER_CORE)
-    edges = [part * count // parts for part in range(parts + 1)]
-    list(_pool().map(work, edges[:-1], edges[1:]))
+    parts = min(most, cores * PARTS_PER_CORE)
+    left = deque(pairwise(part * count // parts for part in range(parts + 1)))
+
+    def take_turns() -> None:
+        while True:
+            try:
+                turn = left.popleft()
+            except IndexError:
+                return
+            work(*turn)
+
+    helpers = [_pool().submit(take_turns) for _ in range(cores - 1)]
+    try:
+        take_turns()  # the caller works too: a thread less to wake and to wait for
+    finally:
+        left.clear()
+        wait([helper for helper in helpers if not helper.cancel()])
+    for helper in helpers:
+        if not helper.cancelled():
+            helper.result()
 
 
 @cache

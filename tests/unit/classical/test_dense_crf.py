@@ -206,6 +206,12 @@ def test_the_method_cleans_a_first_guess() -> None:
     mask = np.where(guess == 0, 255, guess - 1)
     again = dense_crf(picture, seeds=mask, unknown=255, sigma=20.0)
     np.testing.assert_array_equal(again.labels, found.labels)
+    three = dense_crf(
+        picture, seeds=np.where(mask == 0, rng.integers(0, 2, mask.shape) * 2, mask), unknown=255
+    )
+    assert three.classes.names == ("label 0", "label 1", "label 2")
+    with pytest.raises(BadArgument, match=r"the labels 0, 5; allowed: 0, 1, \.\.\. without a gap"):
+        dense_crf(picture, seeds=mask * np.where(mask == 1, 5, 1), unknown=255)
     assert found.probs is not None
     np.testing.assert_allclose(found.probs.sum(0), 1, atol=1e-5)
 

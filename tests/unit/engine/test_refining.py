@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -70,9 +71,16 @@ def test_files_are_refined_when_asked(tmp_path: Path, capsys: pytest.CaptureFixt
             ["predict", str(tmp_path / "a.png"), "-o", str(tmp_path / "own"), "--crf-kernel", "0,80,13", "-q"]
         )
     assert end.value.code == 0
-    with pytest.raises(SystemExit):
-        main(["predict", str(tmp_path / "a.png"), "-o", str(tmp_path / "own"), "--crf-kernel", "3,80"])
-    assert "--crf-kernel = '3,80'; allowed: 3 numbers with commas" in capsys.readouterr().err
+    own = json.loads((tmp_path / "own" / "predictions.json").read_text())["crf"]
+    assert own["iterations"] == 10
+    assert own["kernels"][1] == {
+        "sigma": 80.0, "contrast": 13.0, "compatibility": 0.0, "normalise": "symmetric"
+    }  # fmt: skip
+    for wrong in ("3,80", ""):
+        with pytest.raises(SystemExit):
+            main(["predict", str(tmp_path / "a.png"), "-o", str(tmp_path / "own"), "--crf-kernel", wrong])
+        told = f"--crf-kernel = {wrong!r}; allowed: 3 numbers with commas, such as 1,2,3"
+        assert told in capsys.readouterr().err
     with pytest.raises(BadArgument, match="contrast = 0; allowed: more than 0"):
         field_of(3.0, 80.0, 0.0)
     with Pil.open(row.mask) as mask:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import pytest
@@ -58,20 +57,8 @@ def test_counts_of_the_papers() -> None:
 
 
 @pytest.mark.parametrize("paper", PAPERS)
-def test_tiny_is_quick_and_small_can_be_shipped(paper: str) -> None:
-    assert registry.count_parameters(f"{paper}-tiny") < 1_000_000
+def test_small_can_be_shipped(paper: str) -> None:
     assert 4 * registry.count_parameters(f"{paper}-small") < 8_000_000
-    network, image, times = (
-        registry.build(f"{paper}-tiny", classes=4, in_channels=1).eval(),
-        volume(32, 32, 32),
-        [],
-    )
-    with torch.inference_mode():
-        for _ in range(4):
-            begin = time.thread_time()
-            network(image)
-            times.append(time.thread_time() - begin)
-    assert min(times) < 0.2
 
 
 @pytest.mark.parametrize("size", [(1, 1, 1), (1, 33, 2), (17, 9, 31), (16, 16, 16)])

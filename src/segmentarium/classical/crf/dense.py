@@ -11,9 +11,9 @@ those of the authors' code, whose numbers come out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Float32, Real
@@ -114,6 +114,14 @@ class DenseCRF:
     )
     iterations: int = 10
     include_self: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        kernels = [
+            asdict(kernel) | {"compatibility": np.asarray(kernel.compatibility).tolist()}
+            for kernel in self.kernels
+        ]
+        return {"kernels": kernels, "iterations": self.iterations, "include_self": self.include_self}
 
     def infer(
         self,

@@ -18,6 +18,8 @@ from segmentarium.classical.crf.energy import GridCRF
 from segmentarium.classical.levels import within
 from segmentarium.ops.share import share
 
+LEAST_PIXELS = 2048  # fewer are not worth a thread
+
 
 @dataclass(frozen=True, eq=False)
 class Modes:
@@ -41,7 +43,7 @@ def icm(crf: GridCRF, *, start: Integer[np.ndarray, "*s"] | None = None, sweeps:
     changed, changes = np.zeros(labels.size, np.bool_), []
     for _ in range(sweeps):
         for places in crf.colours:
-            share(partial(kernels.lowest, labels, field, places, changed), len(places))
+            share(partial(kernels.lowest, labels, field, places, changed), len(places), least=LEAST_PIXELS)
         changes.append(int(changed.sum()))
         if changes[-1] == 0:
             break

@@ -22,7 +22,7 @@ from segmentarium.classical.crf.belief_propagation import form
 from segmentarium.classical.crf.belief_propagation_kernels import POTTS
 from segmentarium.classical.crf.convergence import effective_size, r_hat
 from segmentarium.classical.crf.energy import GridCRF
-from segmentarium.classical.crf.icm import icm
+from segmentarium.classical.crf.icm import LEAST_PIXELS, icm
 from segmentarium.classical.levels import within
 from segmentarium.errors import BadArgument
 from segmentarium.ops.share import share
@@ -173,7 +173,8 @@ def _sweep(
 ) -> None:
     for places in colours:
         chances = rng.random(len(state) * len(places))
-        share(partial(kernel, state, field, temperature, places, chances), len(chances))
+        draw = partial(kernel, state, field, temperature, places, chances)
+        share(draw, len(chances), least=LEAST_PIXELS)
 
 
 def _run(
