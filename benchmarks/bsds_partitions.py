@@ -48,7 +48,7 @@ LADDERS: dict[str, tuple[str, Ladder]] = {
     "dp_means": ("penalty", {"penalty": (1e4, 3e4, 1e5, 3e5), "weight": (0.4,)}),
     "dirichlet_mixture": ("components", {"components": (4, 8, 16), "weight": (0.4,)}),
     "mumford_shah": ("rho", {"rho": (1000.0, 2500.0, 6000.0), "smallest": (100,)}),
-    "quickshift": ("max_distance", {"max_distance": (6.0, 12.0, 20.0)}),
+    "quickshift": ("bandwidth", {"bandwidth": (5.0, 10.0, 15.0), "max_distance": (40.0,)}),
     "compact_watershed": ("segments", {"segments": (6, 12, 25, 50), "compactness": (0.0, 0.3)}),
     "field": ("classes", {"classes": (2, 3, 5, 8), "smoothness": (10.0, 30.0)}),
     "chan_vese": ("functions", {"functions": (1, 2)}),
@@ -188,7 +188,7 @@ def main() -> None:
             for done in as_completed(work):
                 _, part, path = work[done]
                 known[f"{method}/{part}/{path.stem}"] = done.result()
-        atomic_json(file, known)
+                atomic_json(file, known)
         train, val = (
             {p.stem: known[f"{method}/{part}/{p.stem}"] for p in paths} for part, paths in parts.items()
         )

@@ -26,8 +26,9 @@ def quickshift(
     Regions may lie in several pieces: what hangs together is a tree whose steps may jump over pixels.
 
     Args:
-        bandwidth: of the Gaussian that measures density.
-        max_distance: the longest step; more makes larger regions. The time grows with its square.
+        bandwidth: of the Gaussian that measures density; more makes larger regions. Neither it nor a step
+            reaches more than three bandwidths along a side, and the time grows with its square.
+        max_distance: the longest step, of colour and place together; more makes larger regions.
         color: how much a distance in CIE Lab counts beside one in pixels, from 0 to 1. A picture of other
             than three channels is scaled to 0..100.
         seed: of the noise that decides between equal densities.
