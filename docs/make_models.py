@@ -27,7 +27,7 @@ from segmentarium.engine.bench import bench
 from segmentarium.engine.catalogue import Entry, draw, models
 from segmentarium.engine.latency import flops_of
 from segmentarium.errors import BadArgument
-from segmentarium.models import aliases, build, config_of, dimensions, file_of
+from segmentarium.models import ModelName, aliases, build, config_of, dimensions, file_of
 from segmentarium.nn import geometry_of
 from segmentarium.weights import measured as record
 from segmentarium.weights.cards import Card, cards
@@ -36,6 +36,13 @@ ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "models"
 FIGURES = PAGES / "figures"
 SIDE, TIMED_SIDE, RUNS, REFERENCE = 512, 256, 3, "unet-small"
+SHOWN = {
+    "smoothed_dilated_convs": (
+        "gridding.png",
+        "What a pixel sees through three dilated convolutions, before and after smoothing",
+    ),
+}
+"""Demonstrations, beside the figures of networks, and what they show."""
 NOT_TIMED = 130  # million parameters; larger networks are counted only
 
 HEAD = """# Models
@@ -46,7 +53,9 @@ known of one, `seg bench NAME NAME` measures on your machine.
 
 {where}A time of 2.0 means: twice as long as `{reference}` on the same machine, the passes of both in turn.
 GFLOP are those of one forward pass of 512 x 512 pixels (volumes: 128 a side), a multiplication and an
-addition being two. Memory is what a pass needs on top of the network.
+addition being two. Memory is what a pass needs on top of the network. Time and memory are measured for the
+first variant, "small" and "tiny" of networks with fewer than {most} million parameters. A dash stands for the
+others, and for operations whose number depends on the image.
 """
 
 
@@ -64,6 +73,8 @@ def page(name: str, card: Card, entries: list[Entry]) -> str:
     if (FIGURES / f"{name}.svg").is_file():
         lines += [f"![{card.title}, drawn from the code](figures/{name}.svg)", ""]
         lines += ["Time runs to the right, a step down is half the size of the map; drawn from the code.", ""]
+    if name in SHOWN:
+        lines += [f"![{SHOWN[name][1]}](../figures/{SHOWN[name][0]})", "", f"{SHOWN[name][1]}.", ""]
     lines += [*_told(name), "", f"**The paper reports** {_sentence(card.claim)}", ""]
     lines += [f"**Ours compared.** {_sentence(card.parity)}", "", "## Variants", "", *_table(entries), ""]
     if card.note:
@@ -78,7 +89,9 @@ def page(name: str, card: Card, entries: list[Entry]) -> str:
 def overview(entries: dict[str, list[Entry]]) -> str:
     """All papers in one table for each family."""
     where = record.measured().where
-    lines = [HEAD.format(where=f"Measured on {where}.\n" if where else "", reference=REFERENCE)]
+    lines = [
+        HEAD.format(where=f"Measured on {where}.\n" if where else "", reference=REFERENCE, most=NOT_TIMED)
+    ]
     by_family = sorted(entries.values(), key=lambda own: (own[0].family, own[0].year, own[0].name))
     for family, group in groupby(by_family, key=lambda own: own[0].family):
         lines += [f"## {family[0].upper()}{family[1:]}", "", *_heads("network", "year", "learns")]
@@ -131,12 +144,16 @@ def _linked(paper: str) -> str:
 def _sentence(words: str) -> str:
     """``words`` with a capital and a full stop; a name of ours at the beginning stays as it is."""
     first = words.split()[0]
-    start = words if "-" in first or "_" in first else words[0].upper() + words[1:]
+    start = words if set(first) & set("-_(") else words[0].upper() + words[1:]
     return start.rstrip(".") + "."
 
 
 def _others(name: str) -> list[str]:
-    known = [spelling for spelling, own in aliases().items() if own == name]
+    known = [
+        spelling if own == name else f"{spelling} (`{own}`)"
+        for spelling, own in aliases().items()
+        if ModelName.parse(own).architecture == name
+    ]
     return [f"- also called {', '.join(known)}"] if known else []
 
 

@@ -17,6 +17,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from segmentarium.classical.settings import checked
+
 METHODS: dict[str, tuple[str, ...]] = {
     "clustering": ("kmeans", "merging", "mean_shift", "dirichlet_mixture", "dp_means", "ddcrp"),
     "superpixels": ("slic", "quickshift", "compact_watershed"),
@@ -39,7 +41,7 @@ class _Room(ModuleType):
 
     def __setattr__(self, name: str, value: Any) -> None:
         is_file = isinstance(value, ModuleType) and name in _NAMES
-        super().__setattr__(name, getattr(value, name) if is_file else value)
+        super().__setattr__(name, checked(getattr(value, name)) if is_file else value)
 
 
 sys.modules[__name__].__class__ = _Room
@@ -48,7 +50,8 @@ sys.modules[__name__].__class__ = _Room
 def __getattr__(name: str) -> Any:
     if name not in _NAMES:
         raise AttributeError(f"module 'segmentarium.classical' has no attribute {name!r}")
-    return getattr(import_module(f"segmentarium.classical.{name}"), name)
+    import_module(f"segmentarium.classical.{name}")
+    return globals()[name]
 
 
 def __dir__() -> list[str]:

@@ -107,6 +107,7 @@ def vese_chan(
         BadArgument: a price below 0, or not one weight a phase.
     """
     within("mu", mu, 0)
+    within("iterations", iterations, 0)
     count = 2 ** len(begin)
     factors = np.array(weights if len(weights) else (1.0,) * count)
     if len(factors) != count or not (factors >= 0).all():

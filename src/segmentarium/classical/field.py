@@ -13,6 +13,7 @@ from jaxtyping import Float32, Float64, Int32, Integer
 
 from segmentarium.classical.crf.energy import GridCRF, contrast_weights, potts
 from segmentarium.classical.crf.solve import Averaging, Lowering, solve
+from segmentarium.classical.kmeans import lloyd, plus_plus
 from segmentarium.classical.levels import Levels, Picture, levels, within
 from segmentarium.classical.partition import named
 from segmentarium.classical.seeds import Points, require_labels, seed_map
@@ -20,11 +21,11 @@ from segmentarium.errors import BadArgument
 from segmentarium.ops.neighbours import neighbours
 from segmentarium.values import LabelMap
 
-CERTAIN = 1e6
-"""What another label than its own costs a seed."""
+CERTAIN, MOST_NEIGHBOURS = 1e6, 26
+"""What another label than its own costs a seed, beside all that its neighbours can save by it."""
 
-MOST_PIXELS = 20_000
-"""Clusters are found on no more than these, drawn at random."""
+STARTS = 4
+"""Of the clusters; the best is kept."""
 
 NOISE = 4.0
 """Least variance of a class along any direction of colour: of two grey levels."""
@@ -64,11 +65,12 @@ def field(
     """
     taken = levels(picture)
     marks = seed_map(taken.size, seeds=seeds, foreground=foreground, background=background, radius=radius)
-    marked = bool(marks.any())
+    marked = seeds is not None or bool(marks.any())
     examples = marks if marked else _clusters(taken, classes, seed)
     count = require_labels(examples, least=2 if marked else 1)
     unary = colour_costs(taken.values, examples, count=count)
-    unary[marks > 0] = CERTAIN * (marks[marks > 0][:, None] != np.arange(1, count + 1))
+    certain = CERTAIN + 2 * MOST_NEIGHBOURS * smoothness
+    unary[marks > 0] = certain * (marks[marks > 0][:, None] != np.arange(1, count + 1))
     crf = colour_field(taken, unary, smoothness=smoothness, sigma=sigma, diagonals=diagonals)
     found = solve(crf, method=method, seed=seed)
     probs = None if found.marginals is None else np.moveaxis(found.marginals, -1, 0).astype(np.float32)
@@ -116,16 +118,16 @@ def colour_costs(
 
 
 def _clusters(picture: Levels, classes: int, seed: int) -> Int32[np.ndarray, "*s"]:
-    """Labels from 1 by the nearest of ``classes`` centres of colour; all 1 if there is one colour only."""
-    from sklearn.cluster import KMeans
-
+    """Labels from 1 by the best of some clusterings of colours; all 1 if there is one colour only."""
     within("classes", classes, 1)
     colours = picture.values.reshape(-1, picture.channels)
-    looked = colours[np.random.default_rng(seed).permutation(len(colours))[:MOST_PIXELS]]
-    distinct = len(np.unique(looked, axis=0))
-    if distinct == 1:
+    if not np.ptp(colours, axis=0).any():
         return np.ones(picture.size, np.int32)
-    if distinct < classes:
-        raise BadArgument(f"{classes} classes for {distinct} colours", allowed=f"at most {distinct}")
-    means = KMeans(classes, n_init=4, random_state=seed).fit(looked)
-    return np.asarray(means.predict(colours).reshape(picture.size) + 1, np.int32)
+    try:
+        starts = [plus_plus(picture, clusters=classes, weight=0.0, seed=seed + i) for i in range(STARTS)]
+    except BadArgument:
+        known = len(np.unique(colours, axis=0))
+        raise BadArgument(f"{classes} classes for {known} colours", allowed=f"at most {known}") from None
+    found = min((lloyd(picture, start, weight=0.0) for start in starts), key=lambda one: one.inertia[-1])
+    _, labels = np.unique(found.labels, return_inverse=True)  # without those that lost all pixels
+    return np.asarray(labels.reshape(picture.size) + 1, np.int32)

@@ -130,6 +130,7 @@ def evolve(
         speed: g, from 0 to 1.
         curvature: factor of curvature and of the pull of edges.
     """
+    within("iterations", iterations, 0)
     spaces = tuple(spacing or (1.0,) * inside.ndim)
     phi, before = distance_to_contour(inside, spaces), inside
     length = 0.5 * min(spaces) / abs(balloon) if balloon else 5 * min(spaces) ** 2

@@ -135,6 +135,8 @@ def _learn(
 
 def _around(box: Box, size: tuple[int, ...]) -> Int32[np.ndarray, "h w"]:
     """Background outside the box, unknown inside."""
+    if len(box) != 4:
+        raise BadArgument(f"the box {tuple(box)}", allowed="four numbers x0, y0, x1, y1")
     x0, y0, x1, y1 = box
     if not (0 <= x0 < x1 <= size[1] and 0 <= y0 < y1 <= size[0]):
         raise BadArgument(

@@ -69,7 +69,8 @@ def graph_cut(
     known = seed_map(taken.size, seeds=seeds, foreground=foreground, background=background, radius=radius)
     if require_labels(known) > FOREGROUND:
         raise BadArgument(f"the seed {known.max()}", allowed="1 for background, 2 for foreground")
-    offsets = neighbours(len(taken.size), connectivity or (8 if len(taken.size) == 2 else 6))
+    usual = 8 if len(taken.size) == 2 else 6
+    offsets = neighbours(len(taken.size), usual if connectivity is None else connectivity)
     nearest = tuple(step / min(taken.spacing) for step in taken.spacing)
     links = contrast_weights(taken.values, offsets, sigma=sigma, spacing=nearest)
     costs = np.zeros((2, *taken.size))

@@ -6,6 +6,7 @@ The constants of the papers (a colour distance of 13, a scale k of 300) are thos
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import TypeAlias
 
@@ -133,14 +134,15 @@ def within(
     *,
     open_low: bool = False,
 ) -> None:
-    """Refuse a parameter outside its range, or that is no number.
+    """Refuse a parameter outside its range, or that is no finite number.
 
     Raises:
         BadArgument: names the parameter, its value and the range.
     """
-    if (value > low if open_low else value >= low) and value <= high:
+    if (value > low if open_low else value >= low) and value <= high and isfinite(value):
         return
     bound = f"more than {low:g}" if open_low else f"{low:g} or more"
+    bound = bound if isfinite(value) else f"a finite number, {bound}"
     raise BadArgument(
         f"{name} = {value:g}", allowed=bound if high == float("inf") else f"{bound}, up to {high:g}"
     )

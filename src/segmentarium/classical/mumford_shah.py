@@ -103,6 +103,7 @@ def ambrosio_tortorelli(
         BadArgument: a price below 0; a width, or a price without which there is no unique answer, of 0.
     """
     within("alpha", alpha, 0)
+    within("iterations", iterations, 0)
     for name, value in (("beta", beta), ("rho", rho), ("epsilon", epsilon)):
         within(name, value, 0, open_low=True)
     spaces = tuple(spacing or (1.0,) * (image.ndim - 1))

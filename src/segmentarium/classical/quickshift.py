@@ -33,7 +33,7 @@ def quickshift(
             than three channels is scaled to 0..100.
         seed: of the noise that decides between equal densities.
     """
-    within("bandwidth", bandwidth, 0, open_low=True)
+    within("bandwidth", bandwidth, 1)
     within("max_distance", max_distance, 0, open_low=True)
     within("color", color, 0, 1)
     taken = levels(picture, volumes=False)
@@ -45,6 +45,6 @@ def quickshift(
         max_dist=max_distance,
         ratio=color,
         convert2lab=False,
-        rng=seed,
+        rng=seed % 2**31,  # its loops take no more
     )
     return regions(labels, taken)

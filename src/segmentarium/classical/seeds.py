@@ -16,6 +16,8 @@ Points = Sequence[tuple[int, ...]]
 
 BACKGROUND, FOREGROUND = 1, 2
 
+MOST_LABEL = 2**31 - 2
+
 
 def seed_map(
     size: tuple[int, ...],
@@ -95,6 +97,8 @@ def _checked(seeds: Integer[np.ndarray, "*s"], size: tuple[int, ...]) -> Int32[n
         )
     if seeds.min(initial=0) < 0:
         raise BadArgument(f"the seed {seeds.min()}", allowed="0 for unknown, and labels from 1")
+    if seeds.max(initial=0) > MOST_LABEL:
+        raise BadArgument(f"the seed {seeds.max()}", allowed=f"labels up to {MOST_LABEL}")
     return seeds.astype(np.int32)
 
 

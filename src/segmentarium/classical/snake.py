@@ -127,8 +127,9 @@ def resampled(polygon: Points, vertices: int) -> Float64[np.ndarray, "n 2"]:
         BadArgument: fewer than three different corners.
     """
     within("vertices", float(vertices), 5.0)
-    corners = np.array(polygon, np.float64)
-    if len(np.unique(corners, axis=0)) < 3 or corners.shape[1:] != (2,):
+    flat = all(len(corner) == 2 for corner in polygon)
+    corners = np.array(polygon if flat else [], np.float64)
+    if not flat or len(np.unique(corners, axis=0)) < 3 or not np.isfinite(corners).all():
         raise BadArgument(f"a polygon of {len(polygon)} corners", allowed="three different (x, y) at least")
     closed = np.concatenate([corners, corners[:1]])
     way = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(closed, axis=0).T))])

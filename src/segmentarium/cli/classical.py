@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _OWN = ("output", "overlay", "exist_ok", "as_json", "quiet")
 """What every method is told by the same words; no setting may be called so."""
 
+MOST_NAMED = 8
+"""Classes that a line names; of more, the largest."""
+
 
 class Methods(Verbs):
     """The methods as verbs; only the one that is asked for is loaded."""
@@ -142,7 +145,11 @@ def _tell(row: Outlined, voice: Voice) -> None:
     if row.error:
         voice.say(f"[red]{shown(row.source)}[/red]: {shown(row.error)}")
         return
-    found = ", ".join(f"{shown(name)} {share:.1%}" for name, share in row.shares.items())
+    largest = sorted(row.shares.items(), key=lambda one: -one[1])[:MOST_NAMED]
+    named = largest if len(largest) < len(row.shares) else list(row.shares.items())
+    found = ", ".join(f"{shown(name)} {share:.1%}" for name, share in named)
+    if len(named) < len(row.shares):
+        found += f" and {len(row.shares) - len(named)} more"
     voice.say(f"{shown(row.source)}: {found or f'{row.regions} regions'}, {row.seconds:.2f} s")
     for note in row.notes:
         voice.say(f"  [dim]{shown(note)}[/dim]")

@@ -21,6 +21,20 @@ GIVES: dict[str, tuple[str, ...]] = {
 }
 """The tasks that a raw output is trained for, the one that says most first."""
 
+CLAIMED: dict[str, tuple[str, ...]] = {
+    "deeplabv3plus": ("paper", "paper_x71"),
+    "dilation_context_net": ("paper", "front_end", "dilation10_cityscapes"),
+    "fcn_32s": ("paper", "fixed"),
+    "fcn_resnet": ("torchvision_r50", "torchvision_r101"),
+    "frrn": ("b",),
+    "hrnetv2p": ("w32",),
+    "mask2former": ("r50", "swin_l"),
+    "ocrnet": ("resnet101", "w48_aspp"),
+    "segmenter_linear": ("b8", "b16_deit"),
+    "smoothed_dilated_convs": ("paper", "separable_shared"),
+}
+"""The variants that a card's claim is about, where it is not about the first alone."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
@@ -28,8 +42,9 @@ class Entry:
 
     Attributes:
         family: the idea it belongs to, such as ``dilated``.
-        claim: what the paper reports; ``parity``: what ours was compared with, and how close it comes.
-        aliases: other spellings of the architecture.
+        claim: what the paper reports of this variant; empty if that is of others.
+        parity: what ours was compared with, and how close it comes.
+        aliases: other spellings that stand for this variant.
         task: what it was made for; ``tasks`` are those that it learns.
         parameters: 0 where the card does not count them (an encoder by name).
         sources: programs whose weights it takes over.
@@ -156,23 +171,24 @@ def show(name: str) -> Details:
 
 def _entry(architecture: str, variant: str, card: Card) -> Entry:
     held = {name: weights for name, weights in card.weights.items() if weights.variant == variant}
-    first = variant == next(iter(card.variants))
+    first = next(iter(card.variants))
+    name = str(ModelName(architecture, "" if variant == first else variant))
     licences = [f"weights {licence}" for licence in sorted({weights.licence for weights in held.values()})]
     return Entry(
-        name=str(ModelName(architecture, "" if first else variant)),
+        name=name,
         title=card.title,
         year=card.year,
         family=card.family,
-        claim=card.claim,
+        claim=card.claim if variant in CLAIMED.get(architecture, (first,)) else "",
         parity=card.parity,
-        aliases=tuple(other for other, own in aliases().items() if own == architecture),
+        aliases=tuple(other for other, own in aliases().items() if own == name),
         task=card.task,
         tasks=GIVES[card.output],
         paper=card.paper,
         output=card.output,
         parameters=card.parameters(variant) if variant in card.variants else 0,
         weights=tuple(held),
-        sources=tuple(name for name, source in card.sources.items() if source.variant == variant),
+        sources=tuple(source for source, facts in card.sources.items() if facts.variant == variant),
         licence=", ".join([card.licence, *licences]),
         measured=measured().networks.get(f"{architecture}-{variant}", {}),
     )

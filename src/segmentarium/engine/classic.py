@@ -19,6 +19,7 @@ from PIL import Image as Pil
 
 from segmentarium.classical.levels import levels
 from segmentarium.classical.partition import is_partition
+from segmentarium.classical.settings import require
 from segmentarium.engine.listing import Listing, refuse_loss
 from segmentarium.engine.methods import Method, Setting, method
 from segmentarium.engine.sources import find_images, is_volume, output_stems
@@ -88,6 +89,7 @@ def classic(
     chosen = method(name)
     told = {key: _value(_setting(chosen, key), value) for key, value in (settings or {}).items()}
     _require(chosen, told)
+    require(chosen.call, told)
     found = find_images([sources] if isinstance(sources, str | Path) else sources)
     folder = Path(out)
     targets = [folder / stem for stem in output_stems(found)]

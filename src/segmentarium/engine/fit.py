@@ -90,7 +90,7 @@ def _origin(recipe: Recipe, made: Plan | None, reasons: Mapping[str, str]) -> di
     """What ``plan.json`` holds."""
     if made is not None:
         return made.as_dict()
-    facts = fingerprint(open_data(recipe.data)).as_dict()
+    facts = fingerprint(open_data(recipe.data_folder)).as_dict()
     return {"recipe": recipe.as_dict(), "reasons": dict(reasons), "fingerprint": facts}
 
 
@@ -106,7 +106,7 @@ def finish(run: Path, recipe: Recipe) -> Fitted:
     if weights is None:
         raise BadRun(f"{run} holds no weights", cure=f"train on: seg train {recipe.data} -o {run} --resume")
     _note_memory(run)
-    data = open_data(recipe.data)
+    data = open_data(recipe.data_folder)
     scores = evaluate(load(weights, device=recipe.train.device), data, out=run)
     missed = outside(recipe.expect, scores.means())
     return Fitted(run=run, report=report(run), weights=weights, scores=scores, missed=missed)

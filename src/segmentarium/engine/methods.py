@@ -22,6 +22,9 @@ from segmentarium.values import LabelMap
 
 Kind = Literal["int", "float", "bool", "str", "numbers", "points", "map"]
 
+SEED = ("decides all that is random", "nothing is random here")
+"""What is said of the seed by default, and where a method takes one because all do."""
+
 _SCALARS: dict[Any, Kind] = {int: "int", float: "float", bool: "bool", str: "str"}
 
 
@@ -86,8 +89,9 @@ def method(name: str) -> Method:
         raise UnknownName.among("method", name, families, cure="see 'seg classic --help'")
     function = getattr(classical, known)
     text = inspect.getdoc(function) or ""
-    told = arguments_of(text)
-    hints = typing.get_type_hints(inspect.unwrap(function))
+    plain = inspect.unwrap(function)
+    hints = typing.get_type_hints(plain) | {"seed": int}
+    told = {"seed": SEED["seed" not in inspect.signature(plain).parameters]} | arguments_of(text)
     keywords = list(inspect.signature(function).parameters.values())[1:]
     return Method(
         name=known,

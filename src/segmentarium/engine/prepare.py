@@ -151,7 +151,7 @@ def prepare(
         named(recipe.train.loss)
     fabric = make_fabric(recipe, device)
     resuming = resume and folder.checkpoints.exists()
-    data = open_data(recipe.data)
+    data = open_data(recipe.data_folder)
     subject = subject_of(data, model=recipe.model, task=recipe.task)
     _require_axes(recipe, data)
     if recipe.train.border_w0:

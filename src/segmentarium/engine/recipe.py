@@ -216,6 +216,17 @@ class Recipe:
         recipe: Recipe = _build(cls, table, "recipe")
         return recipe
 
+    @property
+    def data_folder(self) -> str:
+        """Where the data set lies; an empty text, which would mean the current folder, is a ``BadRecipe``."""
+        if not self.data.strip():
+            raise BadRecipe(
+                "recipe.data: the recipe names no data",
+                allowed="the folder of a data set; . is the current one",
+                cure="add --set data=PATH, or write data into the recipe",
+            )
+        return self.data
+
     def as_dict(self) -> dict[str, Any]:
         """Plain tables, as :meth:`from_dict` takes them; settings that are ``None`` are left out.
 

@@ -103,7 +103,7 @@ def _require_names(data: DataSet, model: str) -> None:
         raise BadRecipe(
             f"recipe.model: {model} finds parts without names, not the classes of {data.root}",
             allowed="a network that learns from labels",
-            cure="train it in Python, on pictures alone: build(name, ...).terms(images, ())['loss']",
+            cure="in the repository, python examples/train_wnet.py PICTURES -o RUN learns without",
         )
 
 

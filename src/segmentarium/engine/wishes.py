@@ -73,7 +73,7 @@ class Wishes:
         """``recipe`` as long as ``epochs`` and ``time`` say; a time is a limit, counted from the start."""
         told = []
         if self.epochs is not None:
-            images = len(open_data(recipe.data).train)
+            images = len(open_data(recipe.data_folder).train)
             steps = steps_of_epochs(self.epochs, images=images, batch=recipe.train.batch)
             told.append(f"train.steps={steps}")
         if self.time is not None:

@@ -8,17 +8,21 @@ variant it means the paper's own network, the first of the file's ``VARIANTS``. 
 
 from __future__ import annotations
 
-import re
-import tomllib
+import operator
 from dataclasses import replace
 from difflib import get_close_matches
-from functools import cache
-from importlib import import_module
-from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from segmentarium.errors import UnknownName
+from segmentarium.errors import BadArgument, UnknownName
+from segmentarium.models._naming import (
+    SEVERAL,
+    ModelName,
+    aliases,
+    architectures,
+    configs,
+    file_of,
+    paper,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,101 +41,10 @@ __all__ = [
     "variants",
 ]
 
-SEVERAL: dict[str, tuple[str, ...]] = {
-    "fcn": ("fcn_32s", "fcn_16s", "fcn_8s"),
-    "hrnet": ("hrnetv1", "hrnetv2", "hrnetv2p"),
-    "segmenter": ("segmenter_linear", "segmenter_mask"),
-    "setr": ("setr_naive", "setr_pup", "setr_mla"),
-}
-"""Files of the folder that hold several networks of one paper, and how these are called."""
-
-_GRAMMAR = re.compile(r"(?P<architecture>[a-z]\w*)(-(?P<variant>[\w.]+))?(@(?P<weights>[\w.-]+))?", re.ASCII)
-
-_SPELLING = re.compile(r"[a-z][\w+ -]*", re.ASCII | re.IGNORECASE)
-
-
-class ModelName(NamedTuple):
-    """The three parts of a model's name; absent parts are empty.
-
-    >>> ModelName.parse("unet-resnet34@camvid")
-    ModelName(architecture='unet', variant='resnet34', weights='camvid')
-    >>> str(ModelName("unet", "tiny"))
-    'unet-tiny'
-    """
-
-    architecture: str
-    variant: str = ""
-    weights: str = ""
-
-    @classmethod
-    def parse(cls, name: str) -> ModelName:
-        """Take ``name`` apart; other spellings of an architecture become ours.
-
-        Raises:
-            UnknownName: it does not follow the grammar, or there is no such architecture.
-        """
-        match = _GRAMMAR.fullmatch(_usual(name))
-        if match is None:
-            raise UnknownName(
-                f"{name!r} is no model name",
-                allowed="architecture[-variant][@weights], as in unet-resnet34@camvid",
-                cure="`seg models` lists what there is",
-            )
-        parts = cls(**{part: text or "" for part, text in match.groupdict().items()})
-        if parts.architecture not in architectures():
-            raise UnknownName.among(
-                "architecture", parts.architecture, architectures(), cure="see `seg models`"
-            )
-        return parts
-
-    def __str__(self) -> str:
-        variant = f"-{self.variant}" if self.variant else ""
-        return self.architecture + variant + (f"@{self.weights}" if self.weights else "")
-
-
-@cache
-def architectures() -> tuple[str, ...]:
-    """The architectures there are, by listing the folder."""
-    files = [file.stem for file in Path(__file__).parent.glob("[a-z]*.py")]
-    return tuple(sorted(name for file in files for name in SEVERAL.get(file, (file,))))
-
-
-def file_of(architecture: str) -> Path:
-    """The file that ``architecture`` is written in.
-
-    Raises:
-        UnknownName: there is no such architecture.
-    """
-    if architecture not in architectures():
-        raise UnknownName.among("architecture", architecture, architectures(), cure="see `seg models`")
-    stem = next((file for file, names in SEVERAL.items() if architecture in names), architecture)
-    return Path(__file__).parent / f"{stem}.py"
-
-
-@cache
-def aliases() -> dict[str, str]:
-    """Other spellings of names, as lectures and papers have them, and what they stand for."""
-    table = tomllib.loads((Path(__file__).parent / "aliases.toml").read_text(encoding="utf-8"))
-    return {spelling: name for name, spellings in table.items() for spelling in spellings}
-
-
-def _usual(name: str) -> str:
-    """``name`` as the registry spells it; unchanged if it is no other spelling of anything."""
-    spelt, at, weights = name.partition("@")
-    if spelt.partition("-")[0] in architectures() or not _SPELLING.fullmatch(spelt):
-        return name
-    plain = {_folded(one): one for one in architectures()}
-    known = plain | {_folded(spelling): one for spelling, one in aliases().items()}
-    return known.get(_folded(spelt), spelt) + at + weights
-
-
-def _folded(name: str) -> str:
-    return re.sub(r"[^a-z0-9+]", "", name.casefold())
-
 
 def variants(architecture: str) -> tuple[str, ...]:
     """The named variants of ``architecture``, the paper's own first."""
-    return tuple(_variants(architecture))
+    return tuple(configs(architecture))
 
 
 def dimensions(name: str) -> int:
@@ -147,12 +60,12 @@ def config_of(name: str) -> Any:
         UnknownName: no such architecture, variant or encoder; the nearest is offered.
     """
     parts = ModelName.parse(name)
-    known = _variants(parts.architecture)
+    known = configs(parts.architecture)
     if not parts.variant:
         return next(iter(known.values()))
     if parts.variant in known:
         return known[parts.variant]
-    if not hasattr(_paper(parts.architecture), "from_encoder"):
+    if not hasattr(paper(parts.architecture), "from_encoder"):
         raise UnknownName.among(f"variant of {parts.architecture}", parts.variant, known)
     return _from_encoder(parts)
 
@@ -169,7 +82,9 @@ def build(name: str, *, classes: int, in_channels: int = 3, things: int | None =
 
     Raises:
         UnknownName: no such network, or the name asks for weights.
+        BadArgument: ``classes`` or ``in_channels`` is no whole number, or below 1.
     """
+    counts = {"classes": _count("classes", classes), "in_channels": _count("in_channels", in_channels)}
     parts = ModelName.parse(name)
     if parts.weights:
         raise UnknownName(
@@ -177,9 +92,9 @@ def build(name: str, *, classes: int, in_channels: int = 3, things: int | None =
             allowed=str(parts._replace(weights="")),
             cure=f"segmentarium.load({name!r}) gives the trained model",
         )
-    config = replace(config_of(name), classes=classes, in_channels=in_channels)
+    config = replace(config_of(name), **counts)
     if hasattr(config, "things"):
-        config = replace(config, things=classes if things is None else things)
+        config = replace(config, things=counts["classes"] if things is None else things)
     network: nn.Module = _network(parts.architecture)(config)
     return network
 
@@ -197,41 +112,49 @@ def count_parameters(
     with torch.device("meta"):
         network = build(
             str(ModelName.parse(name)._replace(weights="")),
-            classes=classes or config.classes,
-            in_channels=in_channels or config.in_channels,
-            things=things if classes else getattr(config, "things", None),
+            classes=config.classes if classes is None else classes,
+            in_channels=config.in_channels if in_channels is None else in_channels,
+            things=things if classes is not None else getattr(config, "things", None),
         )
     return sum(p.numel() for p in network.parameters())
 
 
-def _paper(architecture: str) -> ModuleType:
-    return import_module(f"{__name__}.{file_of(architecture).stem}")
+def _count(name: str, given: object) -> int:
+    """``given``, which must be a whole number, 1 at least."""
+    try:
+        count = operator.index(given)  # type: ignore[arg-type]
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise BadArgument(f"{name}={given!r}", allowed="a whole number, 1 or more", cure=_CURES[name])
+    return count
 
 
-def _variants(architecture: str) -> dict[str, Any]:
-    known: dict[str, Any] = _paper(architecture).VARIANTS
-    return known.get(architecture, known)
+_CURES = {
+    "classes": "give as many as the data have, void not counted",
+    "in_channels": "give the channels of the images, 3 for colours",
+}
 
 
 def _network(architecture: str) -> Any:
     """The paper's network: the one class spelt like its name, ``UNetPlusPlus`` for ``unet_plus_plus``."""
     spelt = architecture.replace("_", "")
-    return next(thing for name, thing in vars(_paper(architecture)).items() if name.lower() == spelt)
+    return next(thing for name, thing in vars(paper(architecture)).items() if name.lower() == spelt)
 
 
 def _from_encoder(parts: ModelName) -> Any:
     from segmentarium.backbones import encoder_names
 
-    paper = _paper(parts.architecture)
+    module = paper(parts.architecture)
     if parts.variant.split(".")[0] in encoder_names():
         # a paper of several networks is told which
-        which = {"network": parts.architecture} if parts.architecture in paper.VARIANTS else {}
-        return paper.from_encoder(parts.variant, **which)
-    variants = _variants(parts.architecture)
-    known = [*variants, *sorted(encoder_names())]
+        which = {"network": parts.architecture} if parts.architecture in module.VARIANTS else {}
+        return module.from_encoder(parts.variant, **which)
+    own = configs(parts.architecture)
+    known = [*own, *sorted(encoder_names())]
     near = get_close_matches(parts.variant, known, n=1, cutoff=0.5)
     raise UnknownName(
         f"unknown variant {parts.variant!r} of {parts.architecture}",
-        allowed=f"{', '.join(variants)}, or any encoder of timm",
+        allowed=f"{', '.join(own)}, or any encoder of timm",
         cure=f"did you mean {near[0]!r}?" if near else "`seg models` lists what there is",
     )

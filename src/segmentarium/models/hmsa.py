@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import ClassVar, NamedTuple
 
 from jaxtyping import Float
@@ -86,14 +87,19 @@ class HMSA(nn.Module):
             scales: of the looks, in place of the config's; in eval mode only, training has a pair of its own.
 
         Raises:
-            BadArgument: 1 is not among the scales, or one is not above 0.
+            BadArgument: 1 is not among the scales, or one is not finite or not above 0.
         """
         require_channels(image, self.config.in_channels)
         if self.training:
             return self._lesson(image)
-        scales = sorted(scales or self.config.scales, reverse=True)
-        if 1.0 not in scales or scales[-1] <= 0:
-            raise BadArgument(f"scales: {tuple(scales)}", allowed="numbers above 0, 1 among them")
+        scales = tuple(scales or self.config.scales)
+        if 1.0 not in scales or not all(isfinite(scale) and scale > 0 for scale in scales):
+            raise BadArgument(
+                f"scales: {scales}",
+                allowed="finite numbers above 0, 1 among them",
+                cure="leave them out for those of the network",
+            )
+        scales = sorted(scales, reverse=True)
         found, *coarser = (self._look(image, scale) for scale in scales)
         logits = found.logits
         for scale, look in zip(scales[1:], coarser, strict=True):

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from segmentarium.errors import BadArgument
 from segmentarium.nn.permutohedral import Lattice, lattice_of
 
 TOP = 255.0
@@ -73,9 +74,19 @@ class CRFLayer(nn.Module):
         self.std.copy_(self.std.new_tensor(std))
 
     def forward(
-        self, logits: Float[Tensor, "b k *s"], image: Float[Tensor, "b c *s"]
+        self, logits: Float[Tensor, "b k *s"], image: Float[Tensor, "b c *t"]
     ) -> Float[Tensor, "b k *s"]:
-        """Refine ``logits``; gradients go to them and to the three matrices."""
+        """Refine ``logits``; gradients go to them and to the three matrices.
+
+        Raises:
+            BadArgument: sizes, classes or channels that do not fit each other and the layer.
+        """
+        wanted = (len(logits), len(self.spatial), *logits.shape[2:]), (len(logits), len(self.mean))
+        if logits.shape != wanted[0] or image.shape != (*wanted[1], *logits.shape[2:]):
+            raise BadArgument(
+                f"logits of shape {tuple(logits.shape)} and an image of {tuple(image.shape)}",
+                allowed=f"{len(self.spatial)} classes, {len(self.mean)} channels, and the same size",
+            )
         exact = torch.promote_types(logits.dtype, torch.float32)
         mean, std = (values.to(exact).view(-1, *[1] * (image.ndim - 2)) for values in (self.mean, self.std))
         levels = TOP * (image.detach().to(exact) * std + mean)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Int64, Integer, Num
 from scipy import sparse
 
-from segmentarium.errors import BadArgument
+from segmentarium.errors import BadArgument, UnknownName
 
 Engine = Literal["auto", "ortools", "scipy"]
 MOST = {"ortools": 2**62, "scipy": 2**31 - 1}
@@ -37,7 +37,7 @@ class Flow:
 
 def max_flow(
     edges: Integer[np.ndarray, "m 2"],
-    capacities: Num[np.ndarray, " m"],
+    capacities: Num[np.ndarray, " _"],
     source: int,
     sink: int,
     *,
@@ -50,6 +50,7 @@ def max_flow(
         engine: "ortools" is the faster one; "scipy" has 32 bits only. "auto" takes what is there.
 
     Raises:
+        UnknownName: there is no such engine.
         BadArgument: nodes or capacities cannot be, or capacities sum up to more than the engine can hold.
 
     Source: Goldberg and Tarjan 1988 (push-relabel, ortools); Dinic 1970 (scipy).
@@ -59,6 +60,8 @@ def max_flow(
     (3, array([ True,  True, False]))
     """
     _require(edges, capacities, source, sink)
+    if engine not in get_args(Engine):
+        raise UnknownName.among("engine", engine, get_args(Engine))
     name = ("ortools" if find_spec("ortools") else "scipy") if engine == "auto" else engine
     whole, scale = _integers(capacities, MOST[name])
     count = max(int(edges.max(initial=0)), source, sink) + 1
@@ -74,7 +77,9 @@ def _integers(capacities: Num[np.ndarray, " m"], most: int) -> tuple[Int64[np.nd
         if total > most:
             raise BadArgument(f"capacities that sum up to {total:.4g}", allowed=f"up to {most:.4g}")
         return capacities.astype(np.int64), 1.0
-    room = (most - len(capacities)) / max(total, np.finfo(float).tiny)  # each may be rounded up
+    if total == 0:
+        return np.zeros(len(capacities), np.int64), 1.0
+    room = (most - len(capacities)) / total  # each may be rounded up
     scale = 2.0 ** np.clip(np.floor(np.log2(room)), -1000, 52)
     return np.rint(capacities.astype(float) * scale).astype(np.int64), float(scale)
 
@@ -116,10 +121,12 @@ def _scipy(
 
 
 def _require(
-    edges: Integer[np.ndarray, "m 2"], capacities: Num[np.ndarray, " m"], source: int, sink: int
+    edges: Integer[np.ndarray, "m 2"], capacities: Num[np.ndarray, " _"], source: int, sink: int
 ) -> None:
     if source == sink or min(source, sink) < 0:
         raise BadArgument(f"source {source} and sink {sink}", allowed="two different nodes, from 0")
+    if len(edges) != len(capacities):
+        raise BadArgument(f"{len(capacities)} capacities", allowed=f"{len(edges)}, one an edge")
     if edges.min(initial=0) < 0:
         raise BadArgument(f"the node {edges.min()}", allowed="numbers from 0")
     wrong = np.flatnonzero(~((capacities >= 0) & (capacities < np.inf)))

@@ -42,7 +42,7 @@ def strides_of(size: tuple[int, ...], connectivity: int | None) -> Int64[np.ndar
     array([-7, -6, -5, -1,  1,  5,  6,  7])
     """
     strides = np.array([int(np.prod(size[axis + 1 :])) for axis in range(len(size))])
-    half = np.array(neighbours(len(size), connectivity or 2 * len(size))) @ strides
+    half = np.array(neighbours(len(size), 2 * len(size) if connectivity is None else connectivity)) @ strides
     return np.sort(np.concatenate([-half, half]))
 
 

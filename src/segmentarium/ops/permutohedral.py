@@ -106,8 +106,13 @@ class Lattice:
 
         Args:
             reverse: the adjoint filter, by which gradients go back.
+
+        Raises:
+            BadArgument: not one row a feature.
         """
         n, channels = values.shape
+        if n != len(self.offsets):
+            raise BadArgument(f"{n} rows of values", allowed=f"{len(self.offsets)}, one a feature")
         sums, same = Sums(self, channels, common_bands([self])), np.ones(n, np.float32)
         out = np.empty_like(values)
 

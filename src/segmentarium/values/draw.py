@@ -21,6 +21,7 @@ Entry = tuple[str, Color | None]
 
 FALSE_POSITIVE, FALSE_NEGATIVE, CONFUSED = (228, 40, 36), (38, 96, 235), (255, 160, 20)
 _WHITE, _INK, _FRAME = (255, 255, 255), (45, 45, 45), (150, 150, 150)
+MOST_ENTRIES = 40  # of a legend, which else would be larger than its picture
 _BAND = 256  # rows blended at a time
 _DIM, _VOID_DIM = 0.6, 0.3
 _SAMPLES = 1_000_000  # pixels looked at to choose the shown range
@@ -79,9 +80,13 @@ def background_of(classes: Classes) -> int | None:
 
 
 def entries_of(classes: Classes, labels: Integer[np.ndarray, "h w"]) -> list[Entry]:
-    """Legend entries of the classes that are present, background excepted."""
-    present = (int(i) for i in np.unique(labels))
-    return [(classes[i].name, classes[i].color) for i in present if i >= 0 and i != background_of(classes)]
+    """Legend entries of the classes that are present, background excepted; of very many the largest."""
+    present, pixels = np.unique(labels, return_counts=True)
+    shown = [(int(i), int(n)) for i, n in zip(present, pixels, strict=True) if i >= 0]
+    shown = [(i, n) for i, n in shown if i != background_of(classes)]
+    kept = sorted(i for i, _ in sorted(shown, key=lambda one: -one[1])[:MOST_ENTRIES])
+    more: list[Entry] = [(f"and {len(shown) - len(kept)} more", None)] if len(kept) < len(shown) else []
+    return [(classes[i].name, classes[i].color) for i in kept] + more
 
 
 def tint(

@@ -180,7 +180,7 @@ def test_energies_that_are_refused() -> None:
     unary, picture = scene()
     with pytest.raises(BadArgument, match="another size"):
         usual().infer(unary[:, 1:], picture)
-    with pytest.raises(BadArgument, match="NaN"):
+    with pytest.raises(BadArgument, match="from nan to nan; allowed: finite"):
         usual().infer(np.where(unary > 0.5, np.nan, unary), picture)
     with pytest.raises(BadArgument, match="at least one pixel"):
         usual().infer(unary[:, :0], picture[:0])

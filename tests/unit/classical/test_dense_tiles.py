@@ -86,3 +86,18 @@ def test_noise_halves_the_tiles() -> None:
 def test_too_little_memory_is_refused() -> None:
     with pytest.raises(BadArgument, match="memory_mb"):
         tiled(*scene(40, 60), memory_mb=0.1)
+
+
+def test_a_picture_that_fits_needs_no_margin() -> None:
+    unary, picture = scene(64, 64)
+    wide = DenseCRF((Kernel(6000.0, 5.0, 4.0),), 2)
+    pieces = infer_in_tiles(
+        wide,
+        lambda window: unary[(slice(None), *window.slices)],
+        lambda window: picture[window.slices],
+        size=(64, 64),
+        classes=3,
+    )
+    ((window, probs),) = pieces
+    assert window == Window(0, 0, 64, 64)
+    np.testing.assert_array_equal(probs, wide.infer(unary, picture))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from segmentarium.data.transforms import Augment
 from segmentarium.engine.recipe import Recipe, Train
 from segmentarium.errors import BadRecipe
+
+RECIPES = Path(__file__).parents[3] / "recipes"
 
 WHOLE = """
 model = "unet-small"
@@ -155,3 +158,37 @@ def test_only_tables_that_matter_are_written(tmp_path: Path) -> None:
         assert read(recipe.to_toml(), tmp_path) == recipe
     with pytest.raises(BadRecipe, match="spacing_mm"):
         deep.override(["volumes.spacing_mm=[1.0, 0.0, 1.0]"])
+
+
+@pytest.mark.parametrize("data", ["", " "])
+def test_a_recipe_without_data_does_not_mean_the_current_folder(data: str) -> None:
+    with pytest.raises(BadRecipe, match=r"names no data.*--set data=PATH"):
+        _ = Recipe(data=data).data_folder
+    assert Recipe(data=data).override(["data=."]).data_folder == "."
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_a_recipe_of_ours_names_its_command_and_its_band(path: Path) -> None:
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    assert first.startswith(f"# seg train recipes/{path.name} -o runs/")
+    recipe = Recipe.read(path)
+    assert recipe.data_folder.startswith("../shared/data/")
+    assert bool(recipe.expect) == (path.stem != "unetr-hippocampus")  # it was not run to its end
+    assert all(0 < low < high < 1 and high - low <= 0.3 for low, high in recipe.expect.values())
+
+
+def test_a_recipe_on_made_data_says_how_to_make_it() -> None:
+    path = RECIPES / "fc_densenet-camvid.toml"
+    made = Recipe.read(path).data
+    told = re.search(r"python (examples/\w+\.py) (\S+) (\S+)", path.read_text(encoding="utf-8"))
+    assert told is not None
+    assert (RECIPES.parent / told[1]).is_file()
+    assert told[3] == made
+
+
+@pytest.mark.parametrize("path", sorted((RECIPES / "papers").glob("*.toml")), ids=lambda path: path.stem)
+def test_a_recipe_of_a_paper_asks_for_data(path: Path) -> None:
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    assert first == f"# seg train recipes/papers/{path.name} --set data=PATH"
+    recipe = Recipe.read(path)
+    assert (recipe.data, recipe.expect) == ("", {})

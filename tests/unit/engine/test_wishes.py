@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from segmentarium.data import write_data_set
-from segmentarium.engine.events import Finished, Note, Step
+from segmentarium.engine.events import Finished, Note, Started, Step
 from segmentarium.engine.fit import fit
 from segmentarium.engine.recipe import Recipe
 from segmentarium.engine.train import train
@@ -158,3 +158,20 @@ def test_mixed_precision_of_a_recipe_stays_what_it_is(begun: Path, tmp_path: Pat
 def test_no_passes_at_all_are_refused(begun: Path, tmp_path: Path) -> None:
     with pytest.raises(BadRecipe, match="0 epochs"):
         settle(Wishes(source=begun / "recipe.toml", out=tmp_path / "new", epochs=0))
+
+
+@pytest.mark.parametrize("further", [{}, {"epochs": 2}])
+def test_a_recipe_without_data_is_refused_where_data_lie(
+    further: dict[str, Any], shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shapes)
+    path = tmp_path / "paper.toml"
+    path.write_text('model = "unet-tiny"\ndata = ""\n[train]\nsteps = 1\ncrop = [32, 32]\nbatch = 2\n')
+    wishes: dict[str, Any] = {"source": path, "out": tmp_path / "run", "device": "cpu", **further}
+    with pytest.raises(BadRecipe, match=r"names no data.*--set data=PATH"):
+        list(fit(Wishes(**wishes)))
+    assert not (tmp_path / "run").exists()
+    for data in (".", str(shapes)):
+        recipe, _ = settle(Wishes(**wishes, settings=(f"data={data}",)))
+        events = train(recipe, out=tmp_path / Path(data).name / "told", check_first=False)
+        assert isinstance(next(iter(events)), Started)

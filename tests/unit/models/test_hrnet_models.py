@@ -134,7 +134,9 @@ def test_training_teaches_the_pair_the_regions_and_each_look() -> None:
     assert len(network.aux_weights) == 1 + len(aux)
 
 
-@pytest.mark.parametrize("scales", [(0.5,), (0.5, 2.0), (0.0, 1.0), (-1.0, 1.0)])
+@pytest.mark.parametrize(
+    "scales", [(0.5,), (0.5, 2.0), (0.0, 1.0), (-1.0, 1.0), (1.0, float("nan")), (1.0, float("inf"))]
+)
 def test_scales_are_above_zero_and_hold_one(scales: tuple[float, ...]) -> None:
     with pytest.raises(BadArgument, match="numbers above 0, 1 among them"):
         hmsa()(torch.rand(1, 3, 32, 32), scales=scales)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from segmentarium.errors import BadArgument
 from segmentarium.nn.crf_rnn import CRFLayer, mean_field
 from segmentarium.nn.permutohedral import Lattice
 
@@ -176,3 +177,17 @@ def test_is_one_node_of_an_exported_graph() -> None:
     assert len(nodes) == 1
     with torch.inference_mode():
         torch.testing.assert_close(program.module()(image), network(image))
+
+
+@pytest.mark.parametrize(
+    ("logits", "image"),
+    [
+        ((1, K, 64, 64), (1, 3, 32, 32)),
+        ((1, K, 8, 8), (1, 3, 9, 9)),
+        ((1, K + 1, 8, 8), (1, 3, 8, 8)),
+        ((1, K, 8, 8), (1, 1, 8, 8)),
+    ],
+)
+def test_what_does_not_fit_is_refused(logits: tuple[int, ...], image: tuple[int, ...]) -> None:
+    with pytest.raises(BadArgument, match="3 classes, 3 channels, and the same size"):
+        CRFLayer(K)(torch.rand(logits), torch.rand(image))

@@ -119,3 +119,13 @@ def test_says_that_ortools_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "ortools.graph.python.max_flow", None)
     with pytest.raises(BadArgument, match=r"pip install 'segmentarium\[flow\]'"):
         max_flow(np.array([[0, 1]]), np.array([1]), 0, 1, engine="ortools")
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_flows_where_nothing_can() -> None:
+    assert max_flow(np.array([[0, 1]]), np.array([0.0]), 0, 1, engine="scipy").value == 0
+
+
+def test_lengths_that_differ_are_refused() -> None:
+    with pytest.raises(BadArgument, match="3 capacities; allowed: 1, one an edge"):
+        max_flow(np.array([[0, 1]]), np.array([1, 2, 3]), 0, 1)

@@ -106,3 +106,9 @@ def test_one_feature_and_equal_features() -> None:
 def test_what_is_refused(features: np.ndarray, said: str) -> None:
     with pytest.raises(BadArgument, match=said):
         Lattice(features)
+
+
+def test_values_are_one_row_a_feature() -> None:
+    for rows in (9, 11, 100_000):
+        with pytest.raises(BadArgument, match="allowed: 10, one a feature"):
+            Lattice(scattered(10, 2)[0]).filter(np.ones((rows, 2), np.float32))

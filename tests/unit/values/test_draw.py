@@ -19,7 +19,7 @@ from segmentarium.values import (
     overlay,
     to_rgb8,
 )
-from segmentarium.values.draw import CONFUSED, FALSE_NEGATIVE, FALSE_POSITIVE, contour
+from segmentarium.values.draw import CONFUSED, FALSE_NEGATIVE, FALSE_POSITIVE, contour, entries_of
 
 NUCLEI = Classes.named("background", "nucleus", "debris")
 STREET = Classes.named("sky", "road")
@@ -104,6 +104,12 @@ def test_legend_wraps_and_never_cuts() -> None:
     assert wide.width == 900
     assert legend(Classes.named("a rather long name"), width=20).width > 60
     assert legend([], width=50).height == 0
+
+
+def test_a_legend_of_very_many_names_the_largest() -> None:
+    labels = np.repeat(np.arange(60, dtype=np.int32), np.arange(60) + 1)[None]
+    entries = entries_of(Classes.named("background", *(f"object {i}" for i in range(1, 60))), labels)
+    assert [name for name, _ in entries] == [*(f"object {i}" for i in range(20, 60)), "and 19 more"]
 
 
 def test_contact_sheet_keeps_its_grid() -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import segmentarium.weights.cards as shelf
-from segmentarium.engine.catalogue import models, show
+from segmentarium.engine.catalogue import CLAIMED, models, show
 from segmentarium.errors import BadArgument, BadData, SegError, UnknownName, WeightsMismatch
-from segmentarium.models import architectures, build
+from segmentarium.models import aliases, architectures, build
 from segmentarium.weights.cards import cards, find, read_card
 
 HEAD = """
@@ -94,6 +94,24 @@ def test_show_tells_of_weights() -> None:
     facts = show("unet-tiny").as_dict()
     assert facts["parameters"] == facts["variants"]["tiny"]
     assert show("unet-resnet50").entry.parameters == 0
+
+
+def test_spellings_are_listed_at_what_they_stand_for() -> None:
+    listed = [(row.name, other) for row in models() for other in row.aliases]
+    assert {other: name for name, other in listed} == aliases()
+    assert len(listed) == len(aliases())
+    assert show("ternausnet-unet16").entry.aliases == ("UNet16",)
+    assert show("fc_densenet-56").entry.aliases == show("unet-resnet50").entry.aliases == ()
+
+
+def test_claims_are_told_of_the_variants_they_are_about() -> None:
+    rows, known = {row.name: row.claim for row in models()}, cards()
+    assert "103 layers" in rows["fc_densenet"]
+    assert rows["fc_densenet-56"] == rows["fc_densenet-tiny"] == ""
+    assert "FRRN B" in rows["frrn-b"]
+    assert rows["frrn"] == ""
+    assert {name.partition("-")[0] for name, claim in rows.items() if claim} == set(architectures())
+    assert all(variant in known[name].variants for name, own in CLAIMED.items() for variant in own)
 
 
 @pytest.mark.parametrize("name", ["unt", "unet-tinny", "unet@nothing", "unet-tiny@nothing"])

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float64, Int32, Int64, Shaped
@@ -21,6 +21,7 @@ from scipy.special import softmax
 from segmentarium.classical.crf import belief_propagation_kernels as kernels
 from segmentarium.classical.crf.energy import GridCRF, truncated_linear, truncated_quadratic
 from segmentarium.classical.levels import within
+from segmentarium.errors import UnknownName
 from segmentarium.ops.share import share
 
 Schedule = Literal["checkerboard", "flood", "scanline"]
@@ -133,6 +134,8 @@ def _rounds(
     best: bool,
 ) -> Iterator[tuple[Float64[np.ndarray, "n d k"], float]]:
     """Messages and their largest change after each iteration."""
+    if schedule not in get_args(Schedule):
+        raise UnknownName.among("schedule", schedule, get_args(Schedule))
     within("iterations", iterations, 1)
     within("damping", damping, 0, 0.999)
     messages = np.zeros((len(field[0]), 2 * len(crf.offsets), crf.labels))

@@ -27,6 +27,7 @@ from segmentarium.ops.share import share
 
 Normalise: TypeAlias = Literal["before", "after", "symmetric", "none"]
 LEAST = np.float32(1e-20)
+MOST_ENERGY = 1e20  # beyond it sums of messages leave single precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,8 +180,11 @@ class DenseCRF:
                 f"unary energies of shape {unary.shape} for a picture of another size",
                 allowed="a map as large as the picture for each label",
             )
-        if not np.isfinite([flat.min(), flat.max()]).all():
-            raise BadArgument("unary energies that are NaN or infinite", allowed="finite numbers")
+        if not max(abs(flat.min()), abs(flat.max())) < MOST_ENERGY:  # so that NaN is refused too
+            raise BadArgument(
+                f"unary energies from {flat.min():g} to {flat.max():g}",
+                allowed=f"finite numbers below {MOST_ENERGY:g}",
+            )
         edges = common_bands(lattices) if lattices else [0, flat.shape[1]]
         pairs = [
             Pairwise(lattice, kernel, edges, classes=len(flat), include_self=self.include_self)

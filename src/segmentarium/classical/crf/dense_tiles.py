@@ -51,8 +51,8 @@ def infer_in_tiles(
     Raises:
         BadArgument: the margins alone do not fit the memory.
     """
-    reach = _reach(crf, margin)
-    side = _core_side(crf, picture(Window(0, 0, 1, 1)).shape[-1], classes, memory_mb, reach)
+    reach = _reach(crf, margin, size)
+    side = _core_side(crf, picture(Window(0, 0, 1, 1)).shape[-1], classes, memory_mb, reach, size)
     if side < LEAST_CORE:
         raise _too_little(memory_mb, reach, classes)
     for top in range(0, size[0], side):
@@ -109,18 +109,27 @@ def _too_little(memory_mb: float, reach: tuple[int, int], classes: int) -> BadAr
     )
 
 
-def _reach(crf: DenseCRF, margin: float) -> tuple[int, int]:
-    """Of the widest kernel, in pixels down and across."""
+def _reach(crf: DenseCRF, margin: float, size: tuple[int, int]) -> tuple[int, int]:
+    """Of the widest kernel, in pixels down and across; no further than the picture goes."""
     both = [one.sigma if isinstance(one.sigma, tuple) else (one.sigma, one.sigma) for one in crf.kernels]
     down, across = np.max([(0.0, 0.0), *both], axis=0)
-    return ceil(margin * down), ceil(margin * across)
+    return min(ceil(margin * down), size[0]), min(ceil(margin * across), size[1])
 
 
-def _core_side(crf: DenseCRF, channels: int, classes: int, memory_mb: float, reach: tuple[int, int]) -> int:
+def _core_side(
+    crf: DenseCRF,
+    channels: int,
+    classes: int,
+    memory_mb: float,
+    reach: tuple[int, int],
+    size: tuple[int, int],
+) -> int:
     """How long the sides of a tile may be without its margins; less than 1 if nothing fits."""
     corners = [3 + (0 if kernel.contrast is None else channels) for kernel in crf.kernels]
     each = _bytes_per_pixel(corners, classes) + _bytes_per_point(corners, classes) * USUAL_SHARE
     pixels = int(1e6 * memory_mb / each)
+    if pixels >= size[0] * size[1]:
+        return max(*size, LEAST_CORE)
     return isqrt(pixels + (reach[0] - reach[1]) ** 2) - sum(reach)
 
 

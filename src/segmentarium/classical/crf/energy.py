@@ -44,7 +44,7 @@ class GridCRF:
     offsets: tuple[Offset, ...]
 
     def __post_init__(self) -> None:
-        given = (self.unary, self.pairwise, *(self.weights or ()))
+        given = tuple(map(np.asarray, (self.unary, self.pairwise, *(self.weights or ()))))
         whole = all(np.issubdtype(array.dtype, np.integer) for array in given)
         kind = np.int64 if whole else np.float64
         object.__setattr__(self, "unary", np.ascontiguousarray(self.unary, kind))
@@ -215,6 +215,8 @@ def _require_labels(labels: Integer[np.ndarray, "..."], crf: GridCRF) -> None:
 def _require(crf: GridCRF) -> None:
     if crf.unary.size == 0:
         raise BadArgument(f"unary costs of shape {crf.unary.shape}", allowed="a place and a label at least")
+    if crf.unary.ndim - 1 not in (1, 2, 3):
+        raise BadArgument(f"unary costs of shape {crf.unary.shape}", allowed="one to three axes, then labels")
     if crf.pairwise.shape != (crf.labels, crf.labels):
         raise BadArgument(
             f"pairwise costs of shape {crf.pairwise.shape} for {crf.labels} labels",

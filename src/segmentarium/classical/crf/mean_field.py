@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float64, Int32
@@ -18,7 +18,10 @@ from scipy.special import entr, softmax
 from segmentarium.classical.crf import mean_field_kernels as kernels
 from segmentarium.classical.crf.energy import GridCRF
 from segmentarium.classical.levels import within
+from segmentarium.errors import UnknownName
 from segmentarium.ops.share import share
+
+Updates = Literal["coloured", "parallel"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +43,7 @@ class MeanField:
 def mean_field(
     crf: GridCRF,
     *,
-    updates: Literal["coloured", "parallel"] = "coloured",
+    updates: Updates = "coloured",
     iterations: int = 50,
     tolerance: float = 1e-6,
 ) -> MeanField:
@@ -52,6 +55,8 @@ def mean_field(
             ever.
         tolerance: stop when no probability changes by more.
     """
+    if updates not in get_args(Updates):
+        raise UnknownName.among("updates", updates, get_args(Updates))
     within("iterations", iterations, 1)
     field = crf.arrays()
     probs = softmax(-field[0], axis=-1)
