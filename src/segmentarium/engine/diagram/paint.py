@@ -34,7 +34,10 @@ class Place(NamedTuple):
 
 
 def svg(drawn: Diagram, *, title: str) -> str:
-    """The picture; colours tell the parts of the network, arrows whether maps shrink (red) or grow (blue)."""
+    """The picture; colours tell the parts of the network, arrows whether maps shrink (red) or grow (blue).
+
+    Sheets behind a block say that it is used for several looks, such as the image at several sizes.
+    """
     places = _places(drawn)
     width = max((place.right for place in places), default=0) + GAP_X
     height = max((place.top for place in places), default=0) + HEIGHT + GAP_Y
@@ -111,8 +114,12 @@ def _arrow(drawn: Diagram, source: int, target: int, places: list[Place]) -> str
     before, after = drawn.blocks[source].level, drawn.blocks[target].level
     color = SAME if before == after else COARSER if before < after else FINER
     start = (places[source].right, places[source].middle)
-    past_blocks = end.left - start[0] > WIDTH // 2 + GAP_X and start[1] == end.middle
-    draw = _over if past_blocks else _curve
+    far = end.left - start[0] > GAP_X
+    if start[1] == end.middle:
+        draw = _over if end.left - start[0] > WIDTH // 2 + GAP_X else _curve
+    else:
+        between = (p for p in places if start[0] < p.left < end.left)
+        draw = _late if far and all(p.middle != start[1] for p in between) else _curve
     return draw(start, (end.left, end.middle), color)
 
 
@@ -120,6 +127,13 @@ def _curve(start: tuple[int, int], end: tuple[int, int], color: str) -> str:
     (x0, y0), (x1, y1) = start, end
     bend = max(14, (x1 - x0) // 2)
     return _line(f"M{x0} {y0} C{x0 + bend} {y0} {x1 - bend} {y1} {x1} {y1}", end, color)
+
+
+def _late(start: tuple[int, int], end: tuple[int, int], color: str) -> str:
+    """Along its own lane up to the column of ``end``: a curve would pass behind the blocks before that."""
+    (x0, y0), (x1, y1) = start, end
+    turn = x1 - GAP_X
+    return _line(f"M{x0} {y0} H{turn} C{turn + 18} {y0} {x1 - 22} {y1} {x1} {y1}", end, color)
 
 
 def _over(start: tuple[int, int], end: tuple[int, int], color: str) -> str:
@@ -147,9 +161,19 @@ def _box(block: Block, place: Place, fills: dict[str, str]) -> str:
     fill = fills[_part(block)]
     box = f"<rect x='{place.left}' y='{place.top}' width='{place.width}' height='{HEIGHT}' rx='5'"
     return (
-        f"{box} fill='{fill}' stroke='#555'/>"
+        _behind(block, place, fill)
+        + f"{box} fill='{fill}' stroke='#555'/>"
         + _text(middle, place.top + 19, _label(block), "font-weight='bold'")
         + _text(middle, place.top + 36, _size(block.shape), "fill='#444'")
+    )
+
+
+def _behind(block: Block, place: Place, fill: str) -> str:
+    """Sheets behind what is used for several looks by itself, two at most."""
+    return "".join(
+        f"<path d='M{place.left + step} {place.top - step} h{WIDTH} v{HEIGHT} h-{WIDTH} z'"
+        f" fill='{fill}' stroke='#555' stroke-width='0.7'/>"
+        for step in range(4 * (min(block.looks, 3) - 1), 0, -4)
     )
 
 
