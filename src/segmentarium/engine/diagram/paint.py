@@ -64,7 +64,7 @@ def _places(drawn: Diagram) -> list[Place]:
         lanes.append(taken[column, block.level])
         taken[column, block.level] += 1
     deep = 1 + max((block.level for block in drawn.blocks), default=0)
-    counts = [max([n for (_, at), n in taken.items() if at == level], default=1) for level in range(deep)]
+    counts = [max([n for (_, at), n in taken.items() if at == level], default=0) for level in range(deep)]
     tops = _sums([count * (HEIGHT + GAP_Y) for count in counts], MARGIN_Y)
     named = {column for column, block in zip(columns, drawn.blocks, strict=True) if block.kind}
     widths = [(WIDTH if column in named else SIGN) for column in range(1 + max(columns, default=0))]
