@@ -41,15 +41,15 @@ def share(work: Callable[[int, int], object], count: int, *, least: int = 1) -> 
                 return
             work(*turn)
 
-    helpers = [_pool().submit(take_turns) for _ in range(cores - 1)]
+    others = [_pool().submit(take_turns) for _ in range(cores - 1)]
     try:
         take_turns()  # the caller works too: a thread less to wake and to wait for
     finally:
         left.clear()
-        wait([helper for helper in helpers if not helper.cancel()])
-    for helper in helpers:
-        if not helper.cancelled():
-            helper.result()
+        wait([other for other in others if not other.cancel()])
+    for other in others:
+        if not other.cancelled():
+            other.result()
 
 
 @cache
