@@ -89,7 +89,7 @@ def _require_one(name: str, value: Any, kinds: frozenset[Any]) -> None:
         _require_map(name, value)
     for number in _flat(value):
         _require_number(name, number, whole=int in kinds and float not in kinds)
-    if name == SEED.name and not 0 <= value <= MOST_SEED:
+    if name == SEED.name and not (isinstance(value, int | np.integer) and 0 <= value <= MOST_SEED):
         raise BadArgument(f"seed = {value}", allowed=f"0 to {MOST_SEED}")
 
 

@@ -57,8 +57,9 @@ def test_a_strange_number_is_answered_or_refused_in_a_sentence(name: str, settin
 def test_takes_a_seed(name: str) -> None:
     function = getattr(classical, name)
     assert "seed" in inspect.signature(function).parameters
-    with pytest.raises(BadArgument, match="seed = -1; allowed: 0 to 4294967295"):
-        function(picture(), **given(name), seed=-1)
+    for wrong in (-1, 2**32, 3.0, "x"):
+        with pytest.raises(BadArgument, match=f"seed = {wrong}; allowed: 0 to 4294967295"):
+            function(picture(), **given(name), seed=wrong)
     first, again = (function(picture(), **given(name), seed=2**32 - 1) for _ in range(2))
     np.testing.assert_array_equal(first.labels, again.labels)
 
